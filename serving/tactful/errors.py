@@ -1,0 +1,53 @@
+"""Every error that tactful raises on purpose.
+
+The core raises these and knows nothing of exit codes on the wire or HTTP statuses; each edge
+(command line, service, batch job) maps them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class TactfulError(Exception):
+    """Base of all errors that name what was given, what is allowed and what to do.
+
+    Attributes:
+        exit_code: what the command line exits with, 2 (unusable input) unless a subclass differs.
+    """
+
+    exit_code = 2
+
+
+class BundleError(TactfulError):
+    """A model bundle that is damaged, incomplete, of a foreign format or not reproducible here.
+
+    Attributes:
+        problems: one line for each thing that is extra, missing, changed or malformed.
+    """
+
+    def __init__(self, bundle: object, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"the bundle {bundle} cannot be used:{lines}")
+
+
+class InputError(TactfulError, ValueError):
+    """A reply or context that cannot be read.
+
+    Attributes:
+        code: a stable name of the cause, for example ``reply_empty``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class MissingExtraError(TactfulError, ImportError):
+    """A feature whose packages belong to an extra that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs packages that are not installed; run: pip install 'tactful[{extra}]'"
+        )

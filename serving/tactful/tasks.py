@@ -1,0 +1,157 @@
+"""What a model is asked to label: tasks, their kinds and their labels, in one fixed order.
+
+The axis of logits and scores, called ``L`` throughout, is the concatenation of the labels of all
+tasks in the order in which the data card declares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, overload
+
+Kind = Literal["multilabel", "single"]
+KINDS: tuple[Kind, ...] = ("multilabel", "single")
+# A task name becomes an attribute of a reading, a column name and a metric's path.
+_TASK_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LABEL_NAME = re.compile(r"[^\s|/]+( [^\s|/]+)*")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question asked of every reply.
+
+    Attributes:
+        name: lower-case identifier, for example ``strategies``.
+        kind: ``multilabel`` (any number of labels) or ``single`` (exactly one).
+        labels: label name to description, in the order of the model's outputs.
+
+    Raises:
+        ValueError: a name, the kind or the labels are not usable.
+    """
+
+    name: str
+    kind: Kind
+    labels: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _TASK_NAME.fullmatch(self.name):
+            raise ValueError(
+                f"task name {self.name!r}: allowed are lower-case letters, digits and '_', "
+                "starting with a letter"
+            )
+        if self.kind not in KINDS:
+            raise ValueError(f"task {self.name!r}: kind {self.kind!r}, allowed: {', '.join(KINDS)}")
+        least = 2 if self.kind == "single" else 1
+        if not isinstance(self.labels, Mapping) or len(self.labels) < least:
+            raise ValueError(
+                f"task {self.name!r}: labels must map at least {least} names to descriptions"
+            )
+        for label, description in self.labels.items():
+            if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label):
+                raise ValueError(
+                    f"task {self.name!r}: label {label!r} must be text without '|', '/' or outer "
+                    "spaces (quote numbers and yes/no in YAML)"
+                )
+            if not isinstance(description, str):
+                raise ValueError(
+                    f"task {self.name!r}: the description of {label!r} must be text, "
+                    f"not {type(description).__name__}"
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label names, in output order."""
+        return tuple(self.labels)
+
+
+@dataclass(frozen=True)
+class Tasks(Sequence[Task]):
+    """All tasks of a data set or a model, with the place of each on the label axis ``L``.
+
+    Raises:
+        ValueError: no task, or two tasks of one name.
+    """
+
+    items: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        names = [task.name for task in self.items]
+        if not names:
+            raise ValueError("no task is declared; at least one is needed")
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"tasks declared twice: {', '.join(sorted(repeated))}")
+
+    @classmethod
+    def from_dicts(cls, entries: object) -> Tasks:
+        """Build from ``[{name, kind, labels: {label: description}}, …]``.
+
+        Raises:
+            ValueError: the structure or a value is not as described.
+        """
+        if not isinstance(entries, Sequence) or isinstance(entries, str):
+            raise ValueError(f"tasks must be a list, not {type(entries).__name__}")
+        tasks = []
+        for entry in entries:
+            if not isinstance(entry, Mapping) or set(entry) != {"name", "kind", "labels"}:
+                raise ValueError(
+                    f"each task needs exactly the keys name, kind and labels; given: {entry!r}"
+                )
+            labels = entry["labels"]
+            tasks.append(
+                Task(
+                    name=entry["name"],
+                    kind=entry["kind"],
+                    labels=dict(labels) if isinstance(labels, Mapping) else labels,
+                )
+            )
+        return cls(tuple(tasks))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The inverse of `from_dicts`."""
+        return [
+            {"name": task.name, "kind": task.kind, "labels": dict(task.labels)} for task in self
+        ]
+
+    @cached_property
+    def size(self) -> int:
+        """The length of the label axis ``L``."""
+        return sum(len(task.labels) for task in self.items)
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Task name to its stretch of the label axis."""
+        slices, start = {}, 0
+        for task in self.items:
+            slices[task.name] = slice(start, start + len(task.labels))
+            start += len(task.labels)
+        return slices
+
+    @cached_property
+    def columns(self) -> dict[tuple[str, str], int]:
+        """(task name, label name) to its index on the label axis."""
+        pairs = [(task.name, label) for task in self.items for label in task.labels]
+        return {pair: index for index, pair in enumerate(pairs)}
+
+    def named(self, name: str) -> Task:
+        """The task of that name; KeyError with the known names otherwise."""
+        for task in self.items:
+            if task.name == name:
+                return task
+        known = ", ".join(task.name for task in self.items)
+        raise KeyError(f"no task {name!r}; known: {known}")
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.items)

@@ -1,0 +1,1 @@
+"""Training for tactful: data, model, calibration, evaluation, export (extra ``train``)."""
