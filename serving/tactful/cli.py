@@ -1,0 +1,118 @@
+"""The ``tactful`` command: a thin shell over plain functions.
+
+Commands of other packages join through entry points of the group ``tactful.commands``: one that
+loads a `typer.Typer` becomes a group of commands, a function becomes a command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import tactful
+from tactful.errors import InputError, TactfulError
+from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main() -> None:
+    """Run the command line; every deliberate error is one message on stderr and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail_on_text(stream)
+    try:
+        build_app()()
+    except TactfulError as error:
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def build_app() -> typer.Typer:
+    """The command line with its own commands and those of installed entry points."""
+    app = typer.Typer(
+        name="tactful",
+        help="Read which empathy strategies and which tone a support reply uses.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    app.command()(label)
+    for point in sorted(entry_points(group="tactful.commands"), key=lambda point: point.name):
+        command: typer.Typer | Callable[..., Any] = point.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=point.name)
+        else:
+            app.command(point.name)(command)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tactful {tactful.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+def label(
+    reply: Annotated[str | None, typer.Argument(help="The reply; without it, stdin.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="What the customer said before the reply.")
+    ] = None,
+    bundle: BundleOption = DEFAULT_BUNDLE,
+    json_output: JsonOption = False,
+) -> None:
+    """Label one reply: strategies with the words that carry them, and tone."""
+    if reply is None:
+        reply = _standard_input()
+    reading = tactful.Classifier.load(bundle).classify(reply, context=context)
+    if json_output:
+        typer.echo(json.dumps(reading.to_dict(), ensure_ascii=False))
+        return
+    from tactful.rendering import render_reading
+
+    Console().print(render_reading(reading, reply))
+
+
+def _standard_input() -> str:
+    if sys.stdin.isatty():
+        raise InputError(
+            "reply_missing",
+            "no reply was given; pass it as an argument or on standard input: "
+            'tactful label "I\'m so sorry, Ana."',
+        )
+    return sys.stdin.buffer.read().decode("utf-8", errors="replace").removesuffix("\n")
+
+
+def _never_fail_on_text(stream: TextIO) -> None:
+    # A reply may hold a lone surrogate, a terminal may know no emoji: `\\ud800` is right JSON, and
+    # an escape on the screen is better than a traceback.
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    main()
