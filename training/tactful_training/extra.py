@@ -1,0 +1,34 @@
+"""The one check that the packages of the extra ``train`` are installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from tactful.errors import MissingExtraError
+
+EXTRA = "train"
+_MODULES = (
+    "accelerate",
+    "datasets",
+    "mlflow",
+    "onnx",
+    "pyarrow",
+    "pydantic",
+    "sklearn",
+    "torch",
+    "transformers",
+    "yaml",
+)
+
+
+def require_train_extra(feature: str) -> None:
+    """Check that the extra ``train`` is installed, without importing any of it.
+
+    Args:
+        feature: what needs it, as the user calls it, for example ``tactful train``.
+
+    Raises:
+        MissingExtraError: a package is missing; the message holds the exact install line.
+    """
+    if any(find_spec(module) is None for module in _MODULES):
+        raise MissingExtraError(feature, EXTRA)
