@@ -1,0 +1,38 @@
+"""tactful reads support replies: empathy strategies with the words that carry them, and tone.
+
+from tactful import Classifier
+
+classifier = Classifier.load("models/tactful")
+reading = classifier.classify("I'm so sorry, Ana.", context="My parcel never came")
+reading.tone.label, reading.strategies[0].evidence[0].text
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tactful.errors import BundleError, InputError, TactfulError
+from tactful.readings import Evidence, Reading
+
+if TYPE_CHECKING:
+    from tactful.classifier import Classifier
+
+__version__ = "0.1.0"
+__all__ = [
+    "BundleError",
+    "Classifier",
+    "Evidence",
+    "InputError",
+    "Reading",
+    "TactfulError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The classifier brings onnxruntime and numpy; `tactful --help` need not wait for them.
+    if name == "Classifier":
+        from tactful.classifier import Classifier
+
+        return Classifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

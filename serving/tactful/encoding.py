@@ -1,0 +1,208 @@
+"""From texts to model inputs, and from tokens back to the characters of the reply.
+
+The one encoding that training and serving share. A window reads
+``[CLS] context [SEP] reply [SEP]``; the reply is never cut for its context. A reply that does not
+fit is read in overlapping windows without context.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP] of every window
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Names by family: BERT, RoBERTa and T5, XLNet.
+_FIRST_TOKENS = ("[CLS]", "<s>", "<cls>")
+_LAST_TOKENS = ("[SEP]", "</s>", "<sep>")
+_PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Window:
+    """One input of the model.
+
+    Attributes:
+        input_ids: int64 ``[m]``, special tokens included.
+        reply_at: index in ``input_ids`` of the first reply token.
+        first: index among the reply's tokens of the window's first one.
+        size: number of reply tokens, so that ``input_ids[reply_at : reply_at + size]`` are the
+            reply's tokens ``first … first + size``.
+    """
+
+    input_ids: npt.NDArray[np.int64]
+    reply_at: int
+    first: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Encoded:
+    """One reply, ready for the model.
+
+    Attributes:
+        windows: at least one; together they hold every token of ``offsets``.
+        offsets: int32 ``[n, 2]``, start and end of each reply token that is read, in code points
+            of the original reply; starts and ends never decrease.
+        truncated: whether the end of the reply is in no window.
+    """
+
+    windows: tuple[Window, ...]
+    offsets: npt.NDArray[np.int32]
+    truncated: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """Windows padded to one length ``T``; three int64 arrays ``[W, T]``.
+
+    ``token_type_ids`` is 1 on the reply and its closing ``[SEP]``, so that the positions that
+    label attention may look at are never none, even for a reply without a token.
+    """
+
+    input_ids: npt.NDArray[np.int64]
+    attention_mask: npt.NDArray[np.int64]
+    token_type_ids: npt.NDArray[np.int64]
+
+
+class ReplyEncoding:
+    """Encodes replies with a tokenizer and the limits that the model was trained with.
+
+    Args:
+        tokenizer_json: the bytes of a Hugging Face ``tokenizer.json``.
+        max_tokens: length of the longest window, special tokens included.
+        max_windows: how many windows of one reply are read at most.
+        window_overlap: how many reply tokens two neighbouring windows share.
+
+    Raises:
+        ValueError: the tokenizer cannot be used, or the limits contradict each other.
+    """
+
+    def __init__(
+        self, tokenizer_json: bytes, *, max_tokens: int, max_windows: int, window_overlap: int
+    ) -> None:
+        self._capacity = max_tokens - SPECIAL_TOKENS
+        self._max_windows = max_windows
+        self._stride = self._capacity - window_overlap
+        check_limits(max_tokens, max_windows, window_overlap)
+        try:
+            tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
+        except Exception as error:  # the library raises a bare Exception
+            raise ValueError(f"not a usable tokenizer.json: {error}") from error
+        self._first_id, self._last_id, self._pad_id = _special_ids(tokenizer)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # A customer who writes "[SEP]" writes five characters, not the model's separator.
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+
+    @property
+    def largest_id(self) -> int:
+        """The largest token id that an input can hold."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+
+    def encode(self, pairs: Sequence[tuple[str, str | None]]) -> list[Encoded]:
+        """Encode (reply, context) pairs, in order.
+
+        Any text is taken; a lone surrogate counts as U+FFFD, one for one.
+        """
+        texts = [_well_formed(reply) for reply, _ in pairs]
+        contexts = [_well_formed(context) for _, context in pairs if context]
+        encodings = self._tokenizer.encode_batch(texts + contexts, add_special_tokens=False)
+        read = iter(encodings[len(texts) :])
+        return [
+            self._windows(encoding, len(text), next(read).ids if context else [])
+            for encoding, text, (_, context) in zip(encodings, texts, pairs, strict=False)
+        ]
+
+    def collate(self, windows: Sequence[Window], length: int | None = None) -> Batch:
+        """Pad windows on the right to ``length`` or, without it, to the longest of them."""
+        length = length or max(len(window.input_ids) for window in windows)
+        ids = np.full((len(windows), length), self._pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        types = np.zeros_like(ids)
+        for row, window in enumerate(windows):
+            used = len(window.input_ids)
+            ids[row, :used] = window.input_ids
+            mask[row, :used] = 1
+            types[row, window.reply_at : used] = 1
+        return Batch(ids, mask, types)
+
+    def _windows(
+        self, encoding: tokenizers.Encoding, characters: int, context_ids: list[int]
+    ) -> Encoded:
+        count = len(encoding)
+        if count <= self._capacity:
+            room = self._capacity - count
+            context = context_ids[max(0, len(context_ids) - room) :]
+            starts, truncated = [0], False
+        else:
+            context = []
+            last = count - self._capacity
+            starts = [*range(0, last, self._stride), last]
+            truncated = len(starts) > self._max_windows
+            starts = starts[: self._max_windows]
+        read = min(count, starts[-1] + self._capacity)
+        ids = np.array(encoding.ids[:read], dtype=np.int64)
+        head = np.array([self._first_id, *context, self._last_id], dtype=np.int64)
+        tail = np.array([self._last_id], dtype=np.int64)
+        windows = []
+        for start in starts:
+            reply = ids[start : start + self._capacity]
+            windows.append(
+                Window(np.concatenate((head, reply, tail)), len(head), start, len(reply))
+            )
+        return Encoded(tuple(windows), _ordered(encoding.offsets[:read], characters), truncated)
+
+
+def check_limits(max_tokens: int, max_windows: int, window_overlap: int) -> None:
+    """Raise ValueError where the limits of an encoding contradict each other."""
+    if max_windows < 1:
+        raise ValueError(f"max_windows is {max_windows}; at least 1 is needed")
+    if not 0 <= window_overlap < max_tokens - SPECIAL_TOKENS:
+        raise ValueError(
+            f"window_overlap is {window_overlap}; with max_tokens {max_tokens} it must be from 0 "
+            f"to {max_tokens - SPECIAL_TOKENS - 1} (max_tokens less {SPECIAL_TOKENS} special "
+            "tokens, less 1)"
+        )
+
+
+def _well_formed(text: str) -> str:
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def _ordered(offsets: list[tuple[int, int]], characters: int) -> npt.NDArray[np.int32]:
+    # Byte-level and normalising tokenizers give several tokens of one character the same pair and
+    # may place an empty token at 0; evidence relies on an order that holds for all families.
+    pairs = np.array(offsets, dtype=np.int32).reshape(-1, 2).clip(0, characters)
+    ordered = np.maximum.accumulate(pairs, axis=0)
+    ordered[:, 1] = np.maximum(ordered[:, 0], ordered[:, 1])
+    return ordered
+
+
+def _special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int, int]:
+    around = tokenizer.encode("").ids[: tokenizer.num_special_tokens_to_add(is_pair=False)]
+    if len(around) >= 2:
+        first: int | None = around[0]
+        last: int | None = around[-1]
+    else:
+        first = _id_of(tokenizer, _FIRST_TOKENS)
+        last = _id_of(tokenizer, _LAST_TOKENS)
+    if first is None or last is None:
+        raise ValueError(
+            "the tokenizer has neither a post-processor that adds a first and a last token nor "
+            f"tokens named {', '.join(_FIRST_TOKENS)} and {', '.join(_LAST_TOKENS)}"
+        )
+    pad = _id_of(tokenizer, _PAD_TOKENS)
+    # Padding is masked, so that any known id serves where the family has none of its own.
+    return first, last, last if pad is None else pad
+
+
+def _id_of(tokenizer: tokenizers.Tokenizer, names: Sequence[str]) -> int | None:
+    ids = (tokenizer.token_to_id(name) for name in names)
+    return next((token_id for token_id in ids if token_id is not None), None)

@@ -1,0 +1,96 @@
+"""A reading: what a classifier says of one reply.
+
+Scores, decisions and the evidence for them are three different things and stay apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A stretch of the reply that carries a label.
+
+    Attributes:
+        start: first code point of the reply.
+        end: one past the last code point.
+        text: the reply between them.
+    """
+
+    start: int
+    end: int
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the JSON of a reading."""
+        return {"start": self.start, "end": self.end, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReading:
+    """A label that was decided.
+
+    Attributes:
+        label: its name.
+        score: its calibrated probability.
+        evidence: the words that carry it, in order; empty where the model gives none.
+    """
+
+    label: str
+    score: float
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model says of one reply; a task is also an attribute (``reading.tone``).
+
+    Attributes:
+        labels: task name to what was decided: for a multilabel task a tuple of labels, most
+            probable first; for a single task one label.
+        scores: task name to label to calibrated probability, all labels of all tasks.
+        truncated: whether the end of the reply was too long to be read.
+        bundle: name and digest of the model that read it.
+    """
+
+    labels: Mapping[str, tuple[LabelReading, ...] | LabelReading]
+    scores: Mapping[str, Mapping[str, float]]
+    truncated: bool
+    bundle: str
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked only for what is no field. `labels` itself is missing while unpickling.
+        labels = self.__dict__.get("labels", {})
+        if name in labels:
+            return labels[name]
+        known = ", ".join(labels)
+        raise AttributeError(f"this reading has no task {name!r}; its tasks: {known}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reading as plain data: the same JSON in Python, command line and HTTP.
+
+        A label of a multilabel task always has ``evidence``, one of a single task only where
+        there is some.
+        """
+        labels: dict[str, Any] = {}
+        for task, decided in self.labels.items():
+            if isinstance(decided, LabelReading):
+                labels[task] = _label_to_dict(decided, always_evidence=False)
+            else:
+                labels[task] = [_label_to_dict(label, always_evidence=True) for label in decided]
+        return {
+            "labels": labels,
+            "scores": {task: dict(scores) for task, scores in self.scores.items()},
+            "truncated": self.truncated,
+            "bundle": self.bundle,
+        }
+
+
+def _label_to_dict(label: LabelReading, *, always_evidence: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"label": label.label, "score": label.score}
+    if always_evidence or label.evidence:
+        entry["evidence"] = [span.to_dict() for span in label.evidence]
+    return entry
