@@ -1,0 +1,1 @@
+"""Data sets: the card that names the tasks, the rows, and checks on both."""
