@@ -150,8 +150,9 @@ def combine_windows(
         float32 ``[L]``.
     """
     if len(window_logits) == 1:
-        return window_logits[0]
-    combined = window_logits.max(axis=0)
+        only: Floats = window_logits[0]
+        return only
+    combined: Floats = window_logits.max(axis=0)
     weights = reply_tokens / reply_tokens.sum()
     for task in tasks:
         if task.kind == "single":

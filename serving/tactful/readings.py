@@ -49,8 +49,8 @@ class Reading:
     """What the model says of one reply; a task is also an attribute (``reading.tone``).
 
     Attributes:
-        labels: task name to what was decided: for a multilabel task a tuple of labels, most
-            probable first; for a single task one label.
+        labels: task name to what was decided: for a multilabel task a tuple of labels, in
+            the order of the bundle; for a single task one label.
         scores: task name to label to calibrated probability, all labels of all tasks.
         truncated: whether the end of the reply was too long to be read.
         bundle: name and digest of the model that read it.

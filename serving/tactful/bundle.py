@@ -1,0 +1,96 @@
+"""A bundle: a verified model with everything that is needed to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tactful.bundle_files import read_bundle_files
+from tactful.canonical import strict_json
+from tactful.decisions import Heads
+from tactful.engine import Engine
+from tactful.errors import BundleError
+from tactful.goldens import Golden, check_goldens, goldens_from_jsonl
+from tactful.onnx_file import external_data
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle that was loaded and found sound.
+
+    Attributes:
+        manifest: the content of ``manifest.json``.
+        golden: the replies that it reproduced here.
+        card: the model card, Markdown.
+        engine: the running model.
+    """
+
+    manifest: Mapping[str, Any]
+    golden: tuple[Golden, ...]
+    card: str
+    engine: Engine
+
+    @property
+    def id(self) -> str:
+        """Name and the first 12 hex digits of the digest, for example ``tactful@4f1c0a9b2d7e``."""
+        return f"{self.manifest['name']}@{self.manifest['digest'][:12]}"
+
+    @property
+    def heads(self) -> Heads:
+        """The content of ``labels.json``: tasks, calibration, thresholds and limits."""
+        return self.engine.heads
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int | None = None) -> Bundle:
+        """Verify and open a bundle.
+
+        Args:
+            path: a folder or a ``.tar.gz`` archive.
+            threads: threads of one run; by default the processors this process may use.
+
+        Raises:
+            BundleError: lists what is missing, extra, changed, malformed or not reproduced here.
+        """
+        path = Path(path)
+        manifest, contents = read_bundle_files(path)
+        heads, golden, problems = _parse(contents)
+        if heads is None or problems:
+            raise BundleError(path, problems)
+        try:
+            engine = Engine(
+                heads, contents["tokenizer.json"], contents["model.onnx"], threads=threads
+            )
+        except ValueError as error:
+            raise BundleError(path, [str(error)]) from error
+        if differences := check_goldens(engine, golden, manifest["golden_tolerance"]):
+            raise BundleError(path, differences)
+        return cls(manifest, golden, contents["README.md"].decode(), engine)
+
+
+def _parse(
+    contents: Mapping[str, bytes],
+) -> tuple[Heads | None, tuple[Golden, ...], list[str]]:
+    """Everything that can be checked without running the model."""
+    problems = []
+    heads: Heads | None = None
+    golden: tuple[Golden, ...] = ()
+    try:
+        heads = Heads.from_json(strict_json(contents["labels.json"]))
+    except ValueError as error:
+        problems.append(f"labels.json: {error}")
+    else:
+        try:
+            golden = goldens_from_jsonl(contents["golden.jsonl"], heads.tasks)
+        except ValueError as error:
+            problems.append(f"golden.jsonl: {error}")
+    try:
+        problems += [f"model.onnx: {line}" for line in external_data(contents["model.onnx"])]
+    except ValueError as error:
+        problems.append(f"model.onnx: {error}")
+    try:
+        contents["README.md"].decode()
+    except UnicodeDecodeError as error:
+        problems.append(f"README.md: not UTF-8 (byte {error.start})")
+    return heads, golden, problems

@@ -1,0 +1,143 @@
+"""The library's front door: load a bundle, label replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import starmap
+from pathlib import Path
+from typing import Literal, overload
+
+from tactful.batching import Pair, label_stream
+from tactful.bundle import Bundle
+from tactful.decisions import TaskHead, sigmoid
+from tactful.engine import Labelled, decisions_of, scores_of
+from tactful.errors import InputError
+from tactful.evidence import EvidenceFinder
+from tactful.readings import Evidence, LabelReading, Reading
+
+Item = str | tuple[str, str | None]
+
+
+class Classifier:
+    """Labels support replies; safe to use from several threads.
+
+    Args:
+        bundle: a loaded bundle; `Classifier.load` is the usual way here.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int | None = None) -> Classifier:
+        """Load and verify a bundle.
+
+        Args:
+            path: a bundle's folder or its ``.tar.gz`` archive.
+            threads: threads of one run; by default the processors this process may use.
+
+        Raises:
+            BundleError: lists everything that is wrong with it.
+        """
+        return cls(Bundle.load(path, threads=threads))
+
+    def classify(self, reply: str, context: str | None = None) -> Reading:
+        """Label one reply.
+
+        Args:
+            reply: what the agent wrote.
+            context: what the customer said before, if known.
+
+        Raises:
+            InputError: the reply is no text or blank, or the context is no text.
+        """
+        [labelled] = self.bundle.engine.read([_checked(reply, context)])
+        return self._reading(reply, labelled)
+
+    @overload
+    def classify_many(
+        self, items: Iterable[Item], *, errors: Literal["raise"] = "raise"
+    ) -> Iterator[Reading]: ...
+    @overload
+    def classify_many(
+        self, items: Iterable[Item], *, errors: Literal["return"]
+    ) -> Iterator[Reading | InputError]: ...
+    def classify_many(
+        self, items: Iterable[Item], *, errors: Literal["raise", "return"] = "raise"
+    ) -> Iterator[Reading | InputError]:
+        """Label many replies, lazily and in order; endless iterables are welcome.
+
+        Args:
+            items: replies, or (reply, context) pairs.
+            errors: what happens to an item that cannot be read: ``raise`` its InputError, or
+                ``return`` it in the item's place.
+
+        Raises:
+            InputError: names the index of the item; readings of items before it were given.
+        """
+        if errors not in ("raise", "return"):
+            raise ValueError(f"errors is {errors!r}, allowed: 'raise', 'return'")
+        if isinstance(items, str | bytes):
+            raise TypeError("items must be replies or (reply, context) pairs, not one text")
+        return self._stream(items, raising=errors == "raise")
+
+    def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
+        pairs = starmap(_pair_or_error, enumerate(items))
+        for result in label_stream(self.bundle.engine, pairs, self._reading):
+            if raising and isinstance(result, InputError):
+                raise result
+            yield result
+
+    def _reading(self, reply: str, labelled: Labelled) -> Reading:
+        tasks = self.bundle.heads.tasks
+        scores, decisions = scores_of(labelled, tasks), decisions_of(labelled, tasks)
+        finder = EvidenceFinder(reply, labelled.encoded.offsets)
+
+        def read(head: TaskHead, label: str) -> LabelReading:
+            index = head.task.names.index(label)
+            column = labelled.token_scores[:, tasks.slices[head.task.name].start + index]
+            spans = []
+            if head.evidence_thresholds is not None:
+                spans = finder.spans(sigmoid(column), float(head.evidence_thresholds[index]))
+            evidence = tuple(Evidence(start, end, reply[start:end]) for start, end in spans)
+            return LabelReading(label, scores[head.task.name][label], evidence)
+
+        labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
+        for head in self.bundle.heads.heads:
+            decided = decisions[head.task.name]
+            if isinstance(decided, str):
+                labels[head.task.name] = read(head, decided)
+            else:
+                labels[head.task.name] = tuple(read(head, label) for label in decided)
+        return Reading(labels, scores, labelled.encoded.truncated, self.bundle.id)
+
+
+def _checked(reply: object, context: object) -> Pair:
+    if reply is None:
+        raise InputError("reply_missing", "there is no reply; give the text that the agent wrote")
+    if not isinstance(reply, str):
+        raise InputError("reply_not_text", f"the reply must be text, not {type(reply).__name__}")
+    if not reply or reply.isspace():
+        raise InputError(
+            "reply_empty", "the reply is empty or blank; give the text that the agent wrote"
+        )
+    if context is not None and not isinstance(context, str):
+        raise InputError(
+            "context_not_text", f"the context must be text or None, not {type(context).__name__}"
+        )
+    return reply, context
+
+
+def _pair_or_error(index: int, item: object) -> Pair | InputError:
+    reply, context = item, None
+    if isinstance(item, tuple | list):
+        if len(item) != 2:
+            return InputError(
+                "item_malformed",
+                f"item {index}: must be a reply or a (reply, context) pair, not {len(item)} values",
+            )
+        reply, context = item
+    try:
+        return _checked(reply, context)
+    except InputError as error:
+        return InputError(error.code, f"item {index}: {error}")

@@ -1,0 +1,134 @@
+"""From token probabilities to the words of the reply that carry a label."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tactful.decisions import Floats
+
+_WORD = re.compile(r"\S+")
+# A closing quotation mark or bracket may follow the mark that ends the sentence.
+_SENTENCE_END = re.compile(r"[.!?…。！？؟]+[\"'”’»)\]]*$")  # noqa: RUF001
+# They end a sentence only where the next word could not continue it.
+_TITLES = {"mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "e.g.", "i.e.", "vs.", "approx."}
+_NUMBERED = {"no.", "nos.", "nr.", "p.", "pp."}
+_MAYBE_LAST = {"etc.", "a.m.", "p.m.", "inc.", "ltd.", "co."}
+_INITIAL = re.compile(r"[A-HJ-Z]\.")  # "I." is more often a word
+# People who mark evidence leave these outside, and keep "?" and "!".
+_TRIMMED = " \t\r\n.,;:…-–—*•"  # noqa: RUF001
+_LARGEST_GAP = 1  # words between two stretches that are still one
+
+
+class EvidenceFinder:
+    """Finds evidence in one reply; what all labels share is computed once.
+
+    Args:
+        reply: the text.
+        offsets: int32 ``[n, 2]``, code points of each token of the reply, in order.
+    """
+
+    def __init__(self, reply: str, offsets: npt.NDArray[np.int32]) -> None:
+        self._reply = reply
+        self._offsets = offsets
+
+    def spans(self, probabilities: Floats, threshold: float) -> list[tuple[int, int]]:
+        """The stretches of the reply that carry a label.
+
+        A word passes where one of its tokens does; passing words of one sentence become one
+        stretch when at most `_LARGEST_GAP` words lie between them. Where no word passes, the word
+        of the most probable token is the evidence.
+
+        Args:
+            probabilities: float32 ``[n]``, one for each token.
+            threshold: least probability of a token that passes.
+
+        Returns:
+            (start, end) in code points of the reply, in order, not overlapping; empty only for a
+            reply without a token.
+        """
+        token_words = self._token_words
+        known = token_words >= 0
+        if not known.any():
+            return []
+        scores = np.full(len(self._words), -1.0, dtype=np.float32)
+        np.maximum.at(scores, token_words[known], probabilities[known])
+        passing = np.flatnonzero(scores >= threshold)
+        if len(passing) == 0:
+            passing = np.array([scores.argmax()])
+        spans = []
+        first = last = int(passing[0])
+        for word in passing[1:].tolist():
+            same = self._sentences[word] == self._sentences[last]
+            if not same or word - last - 1 > _LARGEST_GAP:
+                spans.append(self._trimmed(first, last))
+                first = word
+            last = word
+        spans.append(self._trimmed(first, last))
+        return spans
+
+    @cached_property
+    def _words(self) -> npt.NDArray[np.int64]:
+        """Start and end of each whitespace-delimited word that holds a token, ``[K, 2]``."""
+        read = int(self._offsets[-1, 1]) if len(self._offsets) else 0
+        words = []
+        for match in _WORD.finditer(self._reply):
+            if match.start() >= read:
+                break
+            words.append(match.span())
+        return np.array(words, dtype=np.int64).reshape(-1, 2)
+
+    @cached_property
+    def _token_words(self) -> npt.NDArray[np.int64]:
+        """Index of each token's word, -1 for a token without a visible character, ``[n]``."""
+        # By the last character: the tokens of some families begin with the space before a word.
+        last = self._offsets[:, 1].astype(np.int64) - 1
+        index = np.searchsorted(self._words[:, 0], last, side="right") - 1
+        inside = (index >= 0) & (last >= self._offsets[:, 0])
+        inside[inside] = last[inside] < self._words[index[inside], 1]
+        return np.where(inside, index, -1)
+
+    @cached_property
+    def _sentences(self) -> list[int]:
+        """The number of the sentence that each word stands in, ``[K]``."""
+        numbers, number = [], 0
+        words = self._words.tolist()
+        for index, (start, end) in enumerate(words):
+            numbers.append(number)
+            if index + 1 < len(words):
+                following = words[index + 1]
+                newline = "\n" in self._reply[end : following[0]]
+                text, then = self._reply[start:end], self._reply[slice(*following)]
+                number += newline or _ends_sentence(text, then)
+        return numbers
+
+    def _trimmed(self, first: int, last: int) -> tuple[int, int]:
+        start, end = int(self._words[first, 0]), int(self._words[last, 1])
+        text = self._reply[start:end]
+        kept = text.strip(_TRIMMED)
+        if not kept:
+            return start, end
+        start += len(text) - len(text.lstrip(_TRIMMED))
+        return start, start + len(kept)
+
+
+def find_spans(
+    reply: str, offsets: npt.NDArray[np.int32], probabilities: Floats, threshold: float
+) -> list[tuple[int, int]]:
+    """The evidence of one label in one reply; see `EvidenceFinder.spans`."""
+    return EvidenceFinder(reply, offsets).spans(probabilities, threshold)
+
+
+def _ends_sentence(word: str, following: str) -> bool:
+    if not _SENTENCE_END.search(word):
+        return False
+    plain = word.lstrip("\"'“‘«([")  # noqa: RUF001
+    name = plain.lower()
+    if name in _TITLES or _INITIAL.fullmatch(plain):
+        return False
+    if name in _NUMBERED:
+        return not following[0].isdigit()
+    return name not in _MAYBE_LAST or following[0].isupper()

@@ -1,0 +1,83 @@
+"""The model in onnxruntime, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tactful.cpu import available_cpus
+from tactful.decisions import Floats
+from tactful.encoding import Batch
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUTS = ("logits", "token_scores")
+_ERRORS_ONLY = 3  # onnxruntime's log severity
+
+
+class Session:
+    """A `tactful.inference.Forward` that runs an ONNX graph; safe to call from several threads.
+
+    Args:
+        model: the bytes of an ONNX file.
+        threads: threads of one run; by default the processors this process may use.
+
+    Raises:
+        ValueError: onnxruntime cannot load the graph (its own words are quoted), or the graph has
+            other inputs or outputs.
+    """
+
+    def __init__(self, model: bytes, *, threads: int | None = None) -> None:
+        import onnxruntime  # half a second: not at the top, so that importing tactful is quick
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_cpus() if threads is None else threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _ERRORS_ONLY
+        # Without this, bytes in onnxruntime's own format would be taken too, unchecked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions have no common base of their own
+            raise ValueError(f"onnxruntime cannot load it: {error}") from error
+        _check_names("inputs", [node.name for node in self._session.get_inputs()], INPUTS)
+        _check_names("outputs", [node.name for node in self._session.get_outputs()], OUTPUTS)
+
+    def __call__(self, batch: Batch) -> tuple[Floats, Floats]:
+        """Run one batch: logits ``[W, L]`` and token scores ``[W, T, L]``, both float32."""
+        feed: dict[str, Any] = {name: getattr(batch, name) for name in INPUTS}
+        logits, token_scores = self._session.run(OUTPUTS, feed)
+        return logits, token_scores
+
+    def check(self, batch: Batch, labels: int) -> None:
+        """Run one batch and hold the outputs against what they must be.
+
+        Args:
+            batch: any batch of known tokens.
+            labels: the length of the label axis.
+
+        Raises:
+            ValueError: the graph cannot run it, or the outputs have other shapes or types.
+        """
+        try:
+            outputs = self(batch)
+        except Exception as error:  # see above
+            raise ValueError(f"onnxruntime cannot run it: {error}") from error
+        windows, length = batch.input_ids.shape
+        expected = ((windows, labels), (windows, length, labels))
+        for name, output, shape in zip(OUTPUTS, outputs, expected, strict=True):
+            if output.shape != shape or output.dtype != "float32":
+                raise ValueError(
+                    f"output {name!r} of {windows} windows with {length} tokens is "
+                    f"{output.dtype} {list(output.shape)}; labels.json asks for float32 "
+                    f"{list(shape)} ({labels} labels in all)"
+                )
+
+
+def _check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    if sorted(given) != sorted(allowed):
+        raise ValueError(
+            f"its {what} are {', '.join(given) or 'none'}; expected: {', '.join(allowed)}"
+        )

@@ -1,0 +1,195 @@
+"""Writes bundles: aside, verified by loading, then moved in whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tactful.archive import archive_bytes
+from tactful.bundle import Bundle
+from tactful.bundle_files import (
+    CONTENT_FILES,
+    FILES,
+    FORMAT,
+    MANIFEST,
+    check_fields,
+    describe_files,
+    manifest_bytes,
+    manifest_digest,
+    read_bundle_files,
+)
+from tactful.canonical import sha256_hex
+from tactful.errors import BundleError
+
+
+def write_bundle(
+    folder: Path, *, manifest_fields: Mapping[str, Any], files: Mapping[str, bytes]
+) -> str:
+    """Write a bundle, verify it by loading it, and put it in the place of an older one.
+
+    The old bundle stays until the new one has been verified; a crash leaves the old or the new
+    bundle, never a part of one. (Between two renames neither may stand in its place; the next
+    write puts the old one back.)
+
+    Args:
+        folder: where the bundle is to be.
+        manifest_fields: ``name``, ``version``, ``golden_tolerance`` and informative fields;
+            ``format``, ``created``, ``files`` and ``digest`` are added.
+        files: name to content of all files but the manifest.
+
+    Returns:
+        The bundle's id.
+
+    Raises:
+        BundleError: the new bundle cannot be loaded here, the folder holds something that is no
+            bundle, or the disk refuses.
+    """
+    folder = folder.resolve()
+    if set(files) != set(CONTENT_FILES):
+        raise BundleError(folder, [f"must have exactly the files {', '.join(CONTENT_FILES)}"])
+    manifest: dict[str, Any] = {
+        **manifest_fields,
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": describe_files(files),
+        "digest": "",
+    }
+    try:
+        manifest["digest"] = manifest_digest(manifest)
+        check_fields(manifest)
+    except ValueError as error:
+        raise BundleError(folder, [f"{MANIFEST}: {error}"]) from error
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.parent):
+            _recover(folder)
+            check_target(folder)
+            aside = _aside(folder, "new")
+            try:
+                _write_files(aside, {**files, MANIFEST: manifest_bytes(manifest)})
+                bundle = _load_new(aside, folder)
+                _move_in(aside, folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(folder, [f"cannot be written: {error}"]) from error
+    return bundle.id
+
+
+def _load_new(aside: Path, folder: Path) -> Bundle:
+    try:
+        return Bundle.load(aside)
+    except BundleError as error:
+        raise BundleError(f"built for {folder} (not put there)", error.problems) from error
+
+
+def check_target(folder: Path) -> None:
+    """Refuse a folder that a bundle must not replace because it holds something else.
+
+    Raises:
+        BundleError: it exists and is neither empty nor a bundle.
+    """
+    try:
+        found = set(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BundleError(folder, [f"a bundle cannot be written there: {error}"]) from error
+    if found and (MANIFEST not in found or not found <= set(FILES)):
+        raise BundleError(
+            folder,
+            ["exists and is no bundle; it will not be replaced: name another folder or remove it"],
+        )
+
+
+def write_archive(folder: Path, path: Path) -> str:
+    """Write the bundle of a folder as a ``.tar.gz``; the same bundle gives the same bytes.
+
+    Returns:
+        The SHA-256 of the archive.
+
+    Raises:
+        BundleError: the folder's files are not those of its manifest, or the disk refuses.
+    """
+    manifest, contents = read_bundle_files(folder)
+    content = archive_bytes(f"{manifest['name']}-{manifest['version']}", contents)
+    aside = _aside(path, "new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_file(aside, content)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise BundleError(path, [f"cannot be written: {error}"]) from error
+    return sha256_hex(content)
+
+
+def _aside(path: Path, role: str) -> Path:
+    return path.with_name(f".{path.name}.{role}-{secrets.token_hex(4)}")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time in a folder, so that leftovers are nobody's work in progress."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _recover(folder: Path) -> None:
+    """Undo what a crash left: put back a bundle that was moved aside, drop the rest."""
+    name = glob.escape(folder.name)
+    for old in sorted(folder.parent.glob(f".{name}.old-*")):
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            os.rename(old, folder)
+    for new in folder.parent.glob(f".{name}.new-*"):
+        shutil.rmtree(new)
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in contents.items():
+        _write_file(folder / name, content)
+    _sync_folder(folder)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move_in(new: Path, folder: Path) -> None:
+    old = _aside(folder, "old")
+    if folder.exists():
+        os.rename(folder, old)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        if old.exists():
+            os.rename(old, folder)
+        raise
+    _sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
