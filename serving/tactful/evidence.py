@@ -21,6 +21,10 @@ _INITIAL = re.compile(r"[A-HJ-Z]\.")  # "I." is more often a word
 # People who mark evidence leave these outside, and keep "?" and "!".
 _TRIMMED = " \t\r\n.,;:…-–—*•"  # noqa: RUF001
 _LARGEST_GAP = 1  # words between two stretches that are still one
+# A strategy mostly stands in one place: stretches much weaker than the strongest are stray words.
+# Chosen on the validation split, where token-F1 rises by 0.03 and hardly changes from 0.5 to 0.9.
+_LEAST_SHARE = 0.6
+_SURE = 1e-4  # probabilities closer to 0 or 1 count as this close
 
 
 class EvidenceFinder:
@@ -39,8 +43,10 @@ class EvidenceFinder:
         """The stretches of the reply that carry a label.
 
         A word passes where one of its tokens does; passing words of one sentence become one
-        stretch when at most `_LARGEST_GAP` words lie between them. Where no word passes, the word
-        of the most probable token is the evidence.
+        stretch when at most `_LARGEST_GAP` words lie between them. The weight of a stretch is by
+        how much its words pass, in log-odds, summed; stretches of less than `_LEAST_SHARE` of the
+        heaviest are dropped. Where no word passes, the word of the most probable token is the
+        evidence.
 
         Args:
             probabilities: float32 ``[n]``, one for each token.
@@ -58,17 +64,23 @@ class EvidenceFinder:
         np.maximum.at(scores, token_words[known], probabilities[known])
         passing = np.flatnonzero(scores >= threshold)
         if len(passing) == 0:
-            passing = np.array([scores.argmax()])
-        spans = []
-        first = last = int(passing[0])
-        for word in passing[1:].tolist():
-            same = self._sentences[word] == self._sentences[last]
-            if not same or word - last - 1 > _LARGEST_GAP:
-                spans.append(self._trimmed(first, last))
-                first = word
-            last = word
-        spans.append(self._trimmed(first, last))
-        return spans
+            best = int(scores.argmax())
+            return [self._trimmed(best, best)]
+        # Never below 0, where float32 scores meet a float64 threshold.
+        margins = np.maximum(_log_odds(scores[passing]) - _log_odds(threshold), 0.0)
+        stretches: list[tuple[int, int, float]] = []  # first word, last word, weight
+        for word, margin in zip(passing.tolist(), margins.tolist(), strict=True):
+            if stretches and self._adjoin(stretches[-1][1], word):
+                first, _, weight = stretches[-1]
+                stretches[-1] = (first, word, weight + margin)
+            else:
+                stretches.append((word, word, margin))
+        least = _LEAST_SHARE * max(weight for _, _, weight in stretches)
+        return [self._trimmed(first, last) for first, last, weight in stretches if weight >= least]
+
+    def _adjoin(self, word: int, later: int) -> bool:
+        same_sentence = self._sentences[word] == self._sentences[later]
+        return same_sentence and later - word - 1 <= _LARGEST_GAP
 
     @cached_property
     def _words(self) -> npt.NDArray[np.int64]:
@@ -120,6 +132,12 @@ def find_spans(
 ) -> list[tuple[int, int]]:
     """The evidence of one label in one reply; see `EvidenceFinder.spans`."""
     return EvidenceFinder(reply, offsets).spans(probabilities, threshold)
+
+
+def _log_odds(probability: Floats | float) -> npt.NDArray[np.float64]:
+    sure = np.clip(np.asarray(probability, dtype=np.float64), _SURE, 1 - _SURE)
+    odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
+    return odds
 
 
 def _ends_sentence(word: str, following: str) -> bool:
