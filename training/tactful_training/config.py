@@ -7,8 +7,6 @@ Any other config is a short diff that names its base (``extends: default.yaml``)
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from tactful.canonical import canonical_json, sha256_hex
 from tactful_training.errors import ConfigError
 from tactful_training.shipped import DEFAULT_CONFIG, find_config
 from tactful_training.yaml_files import YamlError, parse_yaml
@@ -183,8 +182,7 @@ def flat(config: Config) -> dict[str, Scalar]:
 
 def digest(config: Config) -> str:
     """Sha256 (hex) that two configs share exactly when all their values are equal."""
-    canonical = json.dumps(config.model_dump(), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return sha256_hex(canonical_json(config.model_dump()))
 
 
 def _chain(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,66 @@
+# Everything runs in .venv, which these targets make and keep up to date by themselves; they need
+# CPython 3.11 or later, git and make. Another interpreter: make PYTHON=python3.12 …
+
+PYTHON ?= python3
+VENV ?= .venv
+# A config and options for `make train`: make train CONFIG=smoke ARGS="--set seed=1"
+CONFIG ?=
+# Options for pytest under `make test`: make test ARGS="-k cards"
+ARGS ?=
+
+BIN := $(VENV)/bin
+# What is built in isolation is pinned too, hence --build-constraint.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --build-constraint constraints.txt
+PINS := pyproject.toml constraints.txt
+
+.PHONY: help train test lint format release clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make train    train the default config on the shipped data: models/tactful, run in mlflow.db"
+	@echo "make test     run the tests"
+	@echo "make lint     ruff (rules and format) and mypy"
+	@echo "make format   let ruff rewrite what it can"
+	@echo "make release  dist/: the wheel, and models/tactful as an archive with its sha256"
+	@echo "make clean    remove .venv, dist and caches; keeps models, runs and mlflow.db"
+
+train: $(VENV)/.train
+	$(BIN)/tactful train $(CONFIG) $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+release: $(VENV)/.train
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+		--build-constraint constraints.txt --wheel-dir dist .
+	$(BIN)/python -m tactful_training.release models/tactful dist
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find serving training tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment grows in three steps, each renewed when a pin or a dependency changes.
+$(VENV)/.pip: $(PINS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"tactful needs CPython 3.11 or later, this is {v[0]}.{v[1]}; run make PYTHON=python3.11")'
+	@echo "Setting up $(VENV) with the pinned packages; the first time takes some minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.pip
+	@$(PIP_INSTALL) --editable '.[train,offline]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	@$(PIP_INSTALL) --group dev
+	@touch $@
