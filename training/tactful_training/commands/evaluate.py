@@ -1,0 +1,75 @@
+"""``tactful evaluate``: a bundle measured on labelled rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful_training.errors import DataError
+from tactful_training.extra import require_train_extra
+
+
+def evaluate(
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER_OR_FILE",
+            help="A data set (folder with a card), or a .jsonl, .csv or .parquet file of rows.",
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="Which rows of a data set; a file is read whole.")
+    ] = "test",
+    bundle: BundleOption = DEFAULT_BUNDLE,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline",
+            help="Train TF-IDF with logistic regression on the data set and show it beside.",
+        ),
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Measure a bundle on labelled rows: every figure with its 95% bootstrap interval."""
+    require_train_extra("tactful evaluate")
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from tactful.classifier import Classifier
+    from tactful_training.evaluation import evaluate_readings
+    from tactful_training.evaluation_data import load_labelled
+    from tactful_training.evaluation_table import render_evaluation
+
+    progress = Console(stderr=True)
+    classifier = Classifier.load(bundle)
+    labelled = load_labelled(data, split, classifier.bundle.heads.tasks)
+    keywords = None
+    if baseline:
+        if labelled.data_set is None:
+            raise DataError(
+                f"--baseline is trained on the splits train and validation of a data set, but "
+                f"{data} is a file; name the folder of the data set, or leave --baseline out"
+            )
+        from tactful_training.baseline import evaluate_baseline
+
+        with progress.status("Training the baseline"):
+            keywords = evaluate_baseline(labelled.data_set, labelled.tasks, labelled.rows)
+    readings = track(
+        classifier.classify_many((row.reply, row.context) for row in labelled.rows),
+        description="Reading replies",
+        total=len(labelled.rows),
+        console=progress,
+        transient=True,
+    )
+    evaluation = evaluate_readings(readings, labelled.rows, classifier.bundle.heads, labelled.tasks)
+    if json_output:
+        content = evaluation.to_dict()
+        if keywords is not None:
+            content["baseline"] = keywords.to_dict()
+        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2))
+        return
+    Console().print(render_evaluation(evaluation, keywords))

@@ -1,0 +1,161 @@
+"""The results of an evaluation and their two plain forms: nested JSON and flat metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tactful_training.bootstrap import LEVEL, Estimate
+
+# Keys of the JSON beside the names of tasks.
+RESERVED = ("n", "evidence", "calibration", "bootstrap", "baseline")
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """One label.
+
+    Attributes:
+        support: rows that carry it.
+        threshold: the least score that decides it; None where none is known or a task is single.
+        too_rare: whether macro F1 leaves it out.
+        estimates: precision, recall, f1 and average_precision.
+    """
+
+    support: int
+    threshold: float | None
+    too_rare: bool
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """What was said with a confidence from ``start`` to ``end``, and how often it was so.
+
+    Attributes:
+        n: how many scores fall here.
+        confidence: their mean; None where there are none.
+        frequency: the share that came true; None where there are none.
+    """
+
+    start: float
+    end: float
+    n: int
+    confidence: float | None
+    frequency: float | None
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task.
+
+    Attributes:
+        n: rows whose labels are known.
+        headline: macro_f1 and micro_f1 of a multi-label task, accuracy and macro_f1 of a single.
+        labels: every label, in the order of the task.
+        ece: expected calibration error; of all labels pooled, or of a single task's decision.
+        reliability: the bins that it is made of.
+    """
+
+    n: int
+    headline: Mapping[str, Estimate]
+    labels: Mapping[str, LabelResult]
+    ece: Estimate
+    reliability: Sequence[Bin]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is measured.
+
+    Attributes:
+        n: number of rows.
+        groups: number of groups of rows, the unit that is resampled.
+        resamples: number of resamples behind the intervals.
+        seed: fixes the resamples.
+        tasks: results by the name of the task; tasks unknown in all rows are not there.
+        evidence: token_f1, token_precision and token_recall; None where no words are marked or
+            the system finds none by design.
+    """
+
+    n: int
+    groups: int
+    resamples: int
+    seed: int
+    tasks: Mapping[str, TaskResult]
+    evidence: Mapping[str, Estimate] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``tactful evaluate``; what is undefined (0 / 0) is null."""
+        content: dict[str, Any] = {"n": self.n}
+        calibration = {}
+        for name, task in self.tasks.items():
+            content[name] = {
+                "n": task.n,
+                **_estimates(task.headline),
+                "labels": {label: _label(result) for label, result in task.labels.items()},
+            }
+            calibration[name] = {
+                **_estimates({"ece": task.ece}),
+                "bins": [asdict(each) for each in task.reliability],
+            }
+        content["evidence"] = None if self.evidence is None else _estimates(self.evidence)
+        content["calibration"] = calibration
+        content["bootstrap"] = {
+            "level": LEVEL,
+            "resamples": self.resamples,
+            "groups": self.groups,
+            "seed": self.seed,
+        }
+        return content
+
+    def flat(self) -> dict[str, float]:
+        """Defined values by path, for a tracking server: ``strategies/labels/apology/f1``.
+
+        Headline figures bring their interval as ``strategies/macro_f1_low`` and ``…_high``.
+        """
+        values: dict[str, float] = {"n": self.n}
+        for name, task in self.tasks.items():
+            _put(values, name, task.headline)
+            _put(values, f"calibration/{name}", {"ece": task.ece})
+            for label, result in task.labels.items():
+                path = f"{name}/labels/{label}"
+                values[f"{path}/support"] = result.support
+                for key, estimate in result.estimates.items():
+                    values[f"{path}/{key}"] = estimate.value
+        _put(values, "evidence", self.evidence or {})
+        return {path: value for path, value in values.items() if math.isfinite(value)}
+
+
+def number(value: float) -> float | None:
+    """A finite value as it is, an undefined one as None: JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {
+        key: {field: number(value) for field, value in asdict(estimate).items()}
+        for key, estimate in estimates.items()
+    }
+
+
+def _label(result: LabelResult) -> dict[str, Any]:
+    """Plain numbers, as readers of the JSON expect them, with the intervals beside them."""
+    content: dict[str, Any] = {key: number(e.value) for key, e in result.estimates.items()}
+    content["support"] = result.support
+    if result.threshold is not None:
+        content["threshold"] = result.threshold
+    content["too_rare"] = result.too_rare
+    content["intervals"] = {
+        key: {"low": number(e.low), "high": number(e.high)} for key, e in result.estimates.items()
+    }
+    return content
+
+
+def _put(values: dict[str, float], path: str, estimates: Mapping[str, Estimate]) -> None:
+    for key, estimate in estimates.items():
+        values[f"{path}/{key}"] = estimate.value
+        values[f"{path}/{key}_low"] = estimate.low
+        values[f"{path}/{key}_high"] = estimate.high

@@ -1,0 +1,115 @@
+"""An evaluation as tables in a terminal, beside a baseline where there is one."""
+
+from __future__ import annotations
+
+import math
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tactful_training.bootstrap import Estimate
+from tactful_training.evaluation_result import Evaluation, TaskResult
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "token_f1": "token F1",
+    "token_precision": "token precision",
+    "token_recall": "token recall",
+    "ece": "calibration error",
+}
+
+
+def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) -> RenderableType:
+    """Lay out an evaluation: headline figures with intervals, then a table for each task.
+
+    Args:
+        evaluation: what was measured.
+        baseline: the same rows, answered by the baseline.
+
+    Returns:
+        A ``rich`` renderable.
+    """
+    parts: list[RenderableType] = [_headline(evaluation, baseline)]
+    for name, task in evaluation.tasks.items():
+        other = None if baseline is None else baseline.tasks[name]
+        parts += [Text(), _labels(name, task, other)]
+    if evaluation.resamples:
+        parts.append(
+            Text(
+                f"\n{evaluation.n} rows in {evaluation.groups} groups; intervals are 95%, from "
+                f"{evaluation.resamples} bootstrap resamples of the groups.",
+                "dim",
+            )
+        )
+    return Group(*parts)
+
+
+def _headline(evaluation: Evaluation, baseline: Evaluation | None) -> Table:
+    table = Table(title="Headline figures", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    table.add_column("interval", justify="right")
+    if baseline is not None:
+        table.add_column("baseline", justify="right")
+        table.add_column("interval", justify="right")
+    others = {} if baseline is None else _figures(baseline)
+    for name, estimate in _figures(evaluation).items():
+        cells = [_value(estimate, 3), _interval(estimate, 3)]
+        if baseline is not None:
+            other = others.get(name)
+            cells += ["-", ""] if other is None else [_value(other, 3), _interval(other, 3)]
+        table.add_row(name, *cells)
+    return table
+
+
+def _figures(evaluation: Evaluation) -> dict[str, Estimate]:
+    figures = {}
+    for name, task in evaluation.tasks.items():
+        for key, estimate in {**task.headline, "ece": task.ece}.items():
+            figures[f"{name} {_NAMES[key]}"] = estimate
+    for key, estimate in (evaluation.evidence or {}).items():
+        figures[f"evidence {_NAMES[key]}"] = estimate
+    return figures
+
+
+def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
+    rare = any(label.too_rare for label in task.labels.values())
+    table = Table(
+        title=f"{name} ({task.n} rows)",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        caption="dim: too rare, left out of macro F1" if rare else None,
+        caption_justify="left",
+    )
+    thresholds = any(label.threshold is not None for label in task.labels.values())
+    headings = ["rows", "P", "R", "F1", "95%", "AP"]
+    headings += ["at least"] * thresholds + ["base F1"] * (baseline is not None)
+    table.add_column("label", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for label, result in task.labels.items():
+        estimates = result.estimates
+        cells = [str(result.support), _value(estimates["precision"]), _value(estimates["recall"])]
+        cells += [_value(estimates["f1"]), _interval(estimates["f1"])]
+        cells.append(_value(estimates["average_precision"]))
+        if thresholds:
+            cells.append("-" if result.threshold is None else f"{result.threshold:.2f}")
+        if baseline is not None:
+            cells.append(_value(baseline.labels[label].estimates["f1"]))
+        table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
+    return table
+
+
+def _value(estimate: Estimate, digits: int = 2) -> str:
+    return f"{estimate.value:.{digits}f}" if math.isfinite(estimate.value) else "-"
+
+
+def _interval(estimate: Estimate, digits: int = 2) -> str:
+    if not math.isfinite(estimate.low):
+        return ""
+    return f"{estimate.low:.{digits}f}-{estimate.high:.{digits}f}"
