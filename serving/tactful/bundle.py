@@ -62,9 +62,10 @@ class Bundle:
             engine = Engine(
                 heads, contents["tokenizer.json"], contents["model.onnx"], threads=threads
             )
+            differences = check_goldens(engine, golden, manifest["golden_tolerance"])
         except ValueError as error:
             raise BundleError(path, [str(error)]) from error
-        if differences := check_goldens(engine, golden, manifest["golden_tolerance"]):
+        if differences:
             raise BundleError(path, differences)
         return cls(manifest, golden, contents["README.md"].decode(), engine)
 

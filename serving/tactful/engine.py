@@ -17,8 +17,7 @@ from tactful.tasks import Tasks
 SCORE_DECIMALS = 6  # finer than fp32 results agree between processors
 Scores = dict[str, dict[str, float]]
 Decisions = dict[str, list[str] | str]
-# Two windows of different length, so that a graph exported with a fixed size is found out.
-_PROBE = (("a reply", None), ("another reply of more words", "a context"))
+_PROBE = [("a reply", None), ("another reply of more words", "a context")]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,10 +65,19 @@ class Engine:
             raise ValueError(f"tokenizer.json: {error}") from error
         try:
             self._session = Session(model, threads=threads)
-            probe = [row.windows[0] for row in self._encoding.encode(_PROBE)]
-            self._session.check(self._encoding.collate(probe), heads.tasks.size)
+            self._probe()
         except ValueError as error:
             raise ValueError(f"model.onnx: {error}") from error
+
+    def _probe(self) -> None:
+        """Run the extremes, so that no graph, tokenizer and limits that disagree go into service:
+        another number of windows, the longest one and the largest token id.
+        """
+        windows = [row.windows[0] for row in self._encoding.encode(_PROBE)]
+        longest = self._encoding.collate(windows[:1], length=self.heads.max_tokens)
+        longest.input_ids[0, -1] = self._encoding.largest_id
+        for batch in (self._encoding.collate(windows), longest):
+            self._session.check(batch, self.heads.tasks.size)
 
     def read(self, pairs: Sequence[tuple[str, str | None]]) -> list[Labelled]:
         """Label (reply, context) pairs, in order; similar lengths share a run of the model."""

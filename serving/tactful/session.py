@@ -46,9 +46,20 @@ class Session:
         _check_names("outputs", [node.name for node in self._session.get_outputs()], OUTPUTS)
 
     def __call__(self, batch: Batch) -> tuple[Floats, Floats]:
-        """Run one batch: logits ``[W, L]`` and token scores ``[W, T, L]``, both float32."""
+        """Run one batch: logits ``[W, L]`` and token scores ``[W, T, L]``, both float32.
+
+        Raises:
+            ValueError: the graph cannot run it.
+        """
         feed: dict[str, Any] = {name: getattr(batch, name) for name in INPUTS}
-        logits, token_scores = self._session.run(OUTPUTS, feed)
+        try:
+            logits, token_scores = self._session.run(OUTPUTS, feed)
+        except Exception as error:  # see above
+            windows, length = batch.input_ids.shape
+            raise ValueError(
+                f"onnxruntime cannot run {windows} windows of {length} tokens with ids up to "
+                f"{batch.input_ids.max()}: {error}"
+            ) from error
         return logits, token_scores
 
     def check(self, batch: Batch, labels: int) -> None:
@@ -61,10 +72,7 @@ class Session:
         Raises:
             ValueError: the graph cannot run it, or the outputs have other shapes or types.
         """
-        try:
-            outputs = self(batch)
-        except Exception as error:  # see above
-            raise ValueError(f"onnxruntime cannot run it: {error}") from error
+        outputs = self(batch)
         windows, length = batch.input_ids.shape
         expected = ((windows, labels), (windows, length, labels))
         for name, output, shape in zip(OUTPUTS, outputs, expected, strict=True):
