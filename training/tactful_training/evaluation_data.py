@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tactful.tasks import Task, Tasks
 from tactful_training.data.cards import CARD, read_card
+from tactful_training.data.records import SUFFIXES
 from tactful_training.data.rows import DataSet, Row, load_data_set, read_rows
 from tactful_training.errors import DataError
 
@@ -41,8 +42,8 @@ def load_labelled(data: str | Path, split: str, known: Tasks) -> LabelledData:
         DataError: the data cannot be read, has none of the tasks, or its card gives a task of the
             same name another kind or other labels.
     """
-    if os.path.isfile(data):
-        path = Path(data)
+    path = Path(data)
+    if os.path.isfile(path) or (path.suffix in SUFFIXES and not os.path.isdir(path)):
         declared = read_card(path.parent).tasks if _has_card(path.parent) else known
         tasks = common_tasks(declared, known, path)
         return LabelledData(read_rows(path, declared), tasks, None)
