@@ -18,7 +18,15 @@ from tactful_training.data.row import EvidenceSpan, Row, RowError, RowParser
 from tactful_training.errors import DataError
 from tactful_training.shipped import find_data_set
 
-__all__ = ["DataSet", "EvidenceSpan", "Row", "load_data_set", "read_rows", "targets"]
+__all__ = [
+    "DataSet",
+    "EvidenceSpan",
+    "Row",
+    "load_data_set",
+    "read_rows",
+    "scan_rows",
+    "targets",
+]
 
 SPLITS = ("train", "validation", "test")
 MAX_LISTED = 10
@@ -84,7 +92,7 @@ def load_data_set(folder: str | Path) -> DataSet:
 
 
 def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[Row]:
-    """Read and check the rows of a .jsonl, .csv or .parquet file.
+    """Read the rows of a .jsonl, .csv or .parquet file, all of which must be usable.
 
     Args:
         path: the file.
@@ -93,6 +101,28 @@ def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[
 
     Raises:
         DataError: the file or a row cannot be used; the first ten rows are listed by line.
+    """
+    rows, problems = scan_rows(path, tasks, require_labels=require_labels)
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems[:MAX_LISTED])
+        if len(problems) > MAX_LISTED:
+            listed += f"\n  - and {len(problems) - MAX_LISTED} more"
+        raise DataError(f"{path}: {len(problems)} rows cannot be used:{listed}")
+    if not rows:
+        raise DataError(f"{path} holds no rows")
+    return rows
+
+
+def scan_rows(
+    path: Path, tasks: Tasks, *, require_labels: bool = True
+) -> tuple[list[Row], list[str]]:
+    """Read the rows of a file as `read_rows` does, however many are not usable.
+
+    Returns:
+        The usable rows, and for each other one ``file:line: what is wrong``.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
     """
     rows: list[Row] = []
     places: dict[str, str] = {}
@@ -108,14 +138,7 @@ def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[
         else:
             places[row.id] = record.place
             rows.append(row)
-    if problems:
-        listed = "".join(f"\n  - {problem}" for problem in problems[:MAX_LISTED])
-        if len(problems) > MAX_LISTED:
-            listed += f"\n  - and {len(problems) - MAX_LISTED} more"
-        raise DataError(f"{path}: {len(problems)} rows cannot be used:{listed}")
-    if not rows:
-        raise DataError(f"{path} holds no rows")
-    return rows
+    return rows, problems
 
 
 def targets(rows: Sequence[Row], tasks: Tasks) -> NDArray[np.float32]:

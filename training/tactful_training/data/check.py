@@ -1,0 +1,252 @@
+"""What is wrong with a data set, and how often each label occurs in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from tactful.tasks import Tasks
+from tactful_training.data.cards import read_card
+from tactful_training.data.duplicates import near_duplicates, normalised
+from tactful_training.data.records import SUFFIXES
+from tactful_training.data.row import Row
+from tactful_training.data.rows import MAX_LISTED, load_data_set, scan_rows
+from tactful_training.errors import DataError
+
+# Customers are answered in formulas: "Thanks for letting us know." in two splits leaks nothing.
+SHORT_REPLY = 8  # words
+
+_Splits = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of thing that was found.
+
+    Attributes:
+        check: stable name of what was looked for, for example ``groups``.
+        problem: whether it makes the data unfit for use; otherwise it is a warning.
+        message: what was found.
+        count: how often.
+        examples: the first ten.
+    """
+
+    check: str
+    problem: bool
+    message: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """How much a split holds.
+
+    Attributes:
+        rows: usable rows.
+        groups: different groups.
+        labels: task to label to rows that have it.
+        none: multi-label task to rows that have none of its labels.
+        unknown: task to rows that do not say.
+    """
+
+    rows: int
+    groups: int
+    labels: Mapping[str, Mapping[str, int]]
+    none: Mapping[str, int]
+    unknown: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found.
+
+    Attributes:
+        path: the folder or file that was checked.
+        splits: split to its counts, in the order train, validation, test.
+        findings: problems first.
+    """
+
+    path: Path
+    splits: Mapping[str, SplitCounts]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem; warnings may be there."""
+        return not any(finding.problem for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        return {
+            "path": str(self.path),
+            "ok": self.ok,
+            "splits": {
+                name: {
+                    "rows": counts.rows,
+                    "groups": counts.groups,
+                    "labels": {task: dict(labels) for task, labels in counts.labels.items()},
+                    "none": dict(counts.none),
+                    "unknown": dict(counts.unknown),
+                }
+                for name, counts in self.splits.items()
+            },
+            "findings": [
+                {
+                    "check": finding.check,
+                    "problem": finding.problem,
+                    "message": finding.message,
+                    "count": finding.count,
+                    "examples": list(finding.examples),
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def check_data(path: Path) -> DataReport:
+    """Check a data set, or one file of rows by the card beside it.
+
+    Args:
+        path: a folder (also by the name of a shipped set) or a .jsonl, .csv or .parquet file.
+
+    Raises:
+        DataError: there is nothing to check: no rows, no card, or a file that cannot be read.
+    """
+    if path.is_file() or path.suffix.lower() in SUFFIXES:
+        if not path.is_file():
+            raise DataError(f"no file {path}")
+        files, tasks = {path.stem: path}, read_card(path.parent).tasks
+    else:
+        data_set = load_data_set(path)
+        files, tasks, path = dict(data_set.files), data_set.tasks, data_set.folder
+        if not files:
+            suffixes = ", ".join(SUFFIXES)
+            raise DataError(f"{path} has no file of rows: train, validation or test ({suffixes})")
+    splits: dict[str, list[Row]] = {}
+    unusable: list[str] = []
+    for name, file in files.items():
+        splits[name], problems = scan_rows(file, tasks)
+        unusable += problems if splits[name] or problems else [f"{file} holds no rows"]
+    found = [_finding("rows", True, "rows cannot be used", unusable)]
+    found += _across_splits(splits)
+    found += _within_splits(splits, tasks)
+    findings = sorted((one for one in found if one.count), key=lambda one: not one.problem)
+    counts = {name: _count(rows, tasks) for name, rows in splits.items()}
+    return DataReport(path, counts, tuple(findings))
+
+
+def _across_splits(splits: _Splits) -> list[Finding]:
+    """What lets a model see in training what it is measured on."""
+    words = {name: [normalised(row.reply) for row in rows] for name, rows in splits.items()}
+    same: list[str] = []
+    alike: list[str] = []
+    short: list[str] = []
+    for earlier, later in combinations(splits, 2):
+        places = {
+            (normalised(row.context or ""), text): row.id
+            for row, text in zip(splits[earlier], words[earlier], strict=True)
+        }
+        repeated = set()
+        for row, text in zip(splits[later], words[later], strict=True):
+            other = places.get((normalised(row.context or ""), text))
+            if other is not None:
+                repeated.add(row.id)
+                same.append(f"{later} {row.id!r} = {earlier} {other!r}")
+        for match in near_duplicates(words[later], words[earlier]):
+            row, other_row = splits[later][match.text], splits[earlier][match.other]
+            if row.id not in repeated:
+                listed = short if len(words[later][match.text].split()) < SHORT_REPLY else alike
+                listed.append(
+                    f"{later} {row.id!r} ~ {earlier} {other_row.id!r} ({match.similarity:.2f})"
+                )
+    return [
+        _finding("ids", True, "ids are in more than one split", _shared(splits, "id")),
+        _finding("groups", True, "groups straddle splits", _shared(splits, "group")),
+        _finding("duplicates", True, "rows repeat reply and context of another split", same),
+        _finding("near_duplicates", True, "replies are nearly those of another split", alike),
+        _finding(
+            "short_duplicates",
+            False,
+            f"replies of fewer than {SHORT_REPLY} words are nearly those of another split",
+            short,
+        ),
+    ]
+
+
+def _within_splits(splits: _Splits, tasks: Tasks) -> list[Finding]:
+    marked = {span.task for rows in splits.values() for row in rows for span in row.evidence}
+    repeated: list[str] = []
+    undecided: list[str] = []
+    unmarked: list[str] = []
+    for name, rows in splits.items():
+        first: dict[tuple[str | None, str], Row] = {}
+        for row in rows:
+            other = first.setdefault((row.context, row.reply), row)
+            if other is not row:
+                differ = ", with other labels" if row.labels != other.labels else ""
+                repeated.append(f"{name} {row.id!r} = {other.id!r}{differ}")
+            decided = set(_decided(row))
+            shown = {(span.task, span.label) for span in row.evidence}
+            undecided += [f"{name} {row.id!r}: {label}" for _, label in sorted(shown - decided)]
+            unmarked += [
+                f"{name} {row.id!r}: {label}"
+                for task, label in sorted(decided - shown)
+                if task in marked
+            ]
+    absent = [
+        f"{name}: {task.name} {label!r}"
+        for name, rows in splits.items()
+        for task in tasks
+        for label, count in _count(rows, tasks).labels[task.name].items()
+        if not count
+    ]
+    return [
+        _finding("repeats", False, "rows repeat reply and context within a split", repeated),
+        _finding(
+            "evidence_undecided", False, "evidence is for labels the row does not have", undecided
+        ),
+        _finding("evidence_missing", False, "labels have no evidence in their row", unmarked),
+        _finding("labels_absent", False, "labels never occur in a split", absent),
+    ]
+
+
+def _finding(check: str, problem: bool, message: str, all_of_it: Sequence[str]) -> Finding:
+    return Finding(check, problem, message, len(all_of_it), tuple(all_of_it[:MAX_LISTED]))
+
+
+def _shared(splits: _Splits, attribute: str) -> list[str]:
+    """Values of an attribute that rows of several splits have, with those splits."""
+    found: dict[str, list[str]] = {}
+    for name, rows in splits.items():
+        for value in dict.fromkeys(getattr(row, attribute) for row in rows):
+            found.setdefault(value, []).append(name)
+    return [f"{value!r}: {', '.join(names)}" for value, names in found.items() if len(names) > 1]
+
+
+def _decided(row: Row) -> Iterator[tuple[str, str]]:
+    for task, decided in row.labels.items():
+        for label in (decided,) if isinstance(decided, str) else decided or ():
+            yield task, label
+
+
+def _count(rows: Sequence[Row], tasks: Tasks) -> SplitCounts:
+    positives = Counter(pair for row in rows for pair in _decided(row))
+    return SplitCounts(
+        rows=len(rows),
+        groups=len({row.group for row in rows}),
+        labels={
+            task.name: {label: positives[task.name, label] for label in task.labels}
+            for task in tasks
+        },
+        none={
+            task.name: sum(row.labels[task.name] == () for row in rows)
+            for task in tasks
+            if task.kind == "multilabel"
+        },
+        unknown={task.name: sum(row.labels[task.name] is None for row in rows) for task in tasks},
+    )

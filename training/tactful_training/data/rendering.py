@@ -1,0 +1,50 @@
+"""A data report as a person sees it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tactful_training.data.check import DataReport, Finding, SplitCounts
+
+
+def render_report(report: DataReport) -> RenderableType:
+    """Lay out the label counts of every split, then what was found."""
+    table = Table(title=str(report.path), title_justify="left")
+    table.add_column("label")
+    for name in report.splits:
+        table.add_column(name, justify="right")
+    splits = list(report.splits.values())
+    for title, numbers in _lines(splits):
+        table.add_row(Text(title), *map(str, numbers), end_section=title == "groups")
+    parts: list[RenderableType] = [table]
+    for finding in report.findings:
+        parts += _finding(finding)
+    parts.append(
+        Text("No problem found.", "green") if report.ok else Text("Problems found.", "bold red")
+    )
+    return Group(*parts)
+
+
+def _lines(splits: list[SplitCounts]) -> Iterator[tuple[str, list[int]]]:
+    yield "rows", [split.rows for split in splits]
+    yield "groups", [split.groups for split in splits]
+    for task, labels in splits[0].labels.items():
+        for label in labels:
+            yield f"{task}: {label}", [split.labels[task][label] for split in splits]
+        if task in splits[0].none:
+            yield f"{task}: none", [split.none[task] for split in splits]
+        if any(unknown := [split.unknown[task] for split in splits]):
+            yield f"{task}: unknown", unknown
+
+
+def _finding(finding: Finding) -> Iterator[Text]:
+    kind, style = ("problem", "bold red") if finding.problem else ("warning", "yellow")
+    yield Text.assemble((f"{kind}: ", style), f"{finding.count} {finding.message}")
+    for example in finding.examples:
+        yield Text(f"  - {example}")
+    if finding.count > len(finding.examples):
+        yield Text(f"  - and {finding.count - len(finding.examples)} more")
