@@ -90,11 +90,8 @@ class ReplyEncoding:
         self._max_windows = max_windows
         self._stride = self._capacity - window_overlap
         check_limits(max_tokens, max_windows, window_overlap)
-        try:
-            tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
-        except Exception as error:  # the library raises a bare Exception
-            raise ValueError(f"not a usable tokenizer.json: {error}") from error
-        self._first_id, self._last_id, self._pad_id = _special_ids(tokenizer)
+        tokenizer, around = _open(tokenizer_json)
+        self._first_id, self._last_id, self._pad_id = _special_ids(tokenizer, around)
         tokenizer.no_truncation()
         tokenizer.no_padding()
         # A customer who writes "[SEP]" writes five characters, not the model's separator.
@@ -185,8 +182,20 @@ def _ordered(offsets: list[tuple[int, int]], characters: int) -> npt.NDArray[np.
     return ordered
 
 
-def _special_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, int, int]:
-    around = tokenizer.encode("").ids[: tokenizer.num_special_tokens_to_add(is_pair=False)]
+def _open(tokenizer_json: bytes) -> tuple[tokenizers.Tokenizer, list[int]]:
+    """The tokenizer, and the ids that its post-processor puts around a text."""
+    try:
+        tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
+        around = tokenizer.encode("").ids[: tokenizer.num_special_tokens_to_add(is_pair=False)]
+    except BaseException as error:
+        # The library raises a bare Exception, or a panic that is not even that.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"not a usable tokenizer.json: {error}") from error
+    return tokenizer, around
+
+
+def _special_ids(tokenizer: tokenizers.Tokenizer, around: list[int]) -> tuple[int, int, int]:
     if len(around) >= 2:
         first: int | None = around[0]
         last: int | None = around[-1]

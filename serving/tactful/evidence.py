@@ -12,7 +12,7 @@ from tactful.decisions import Floats
 
 _WORD = re.compile(r"\S+")
 # A closing quotation mark or bracket may follow the mark that ends the sentence.
-_SENTENCE_END = re.compile(r"[.!?…。！？؟]+[\"'”’»)\]]*$")  # noqa: RUF001
+_SENTENCE_END = re.compile(r"[.!?…。！？؟]+[\"'”“’»)\]]*$")  # noqa: RUF001
 # They end a sentence only where the next word could not continue it.
 _TITLES = {"mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "e.g.", "i.e.", "vs.", "approx."}
 _NUMBERED = {"no.", "nos.", "nr.", "p.", "pp."}
@@ -143,7 +143,7 @@ def _log_odds(probability: Floats | float) -> npt.NDArray[np.float64]:
 def _ends_sentence(word: str, following: str) -> bool:
     if not _SENTENCE_END.search(word):
         return False
-    plain = word.lstrip("\"'“‘«([")  # noqa: RUF001
+    plain = word.lstrip("\"'“„‘«([")  # noqa: RUF001
     name = plain.lower()
     if name in _TITLES or _INITIAL.fullmatch(plain):
         return False

@@ -11,7 +11,7 @@ from tactful.encoding import Batch
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = ("logits", "token_scores")
-_ERRORS_ONLY = 3  # onnxruntime's log severity
+_FATAL_ONLY = 4  # onnxruntime's log severity; its errors are raised, so they need no log
 
 
 class Session:
@@ -33,12 +33,15 @@ class Session:
         options.intra_op_num_threads = available_cpus() if threads is None else threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         # Without this, bytes in onnxruntime's own format would be taken too, unchecked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
+                model,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it prints to stdout and tries the same again
             )
         except Exception as error:  # onnxruntime's exceptions have no common base of their own
             raise ValueError(f"onnxruntime cannot load it: {error}") from error

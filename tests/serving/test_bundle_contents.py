@@ -154,6 +154,16 @@ def test_a_tokenizer_with_a_token_that_the_model_does_not_know(
     assert "5000" in message
 
 
+def test_a_tokenizer_that_makes_its_library_panic(
+    problems: Problems, bundle_copy: Path, rehash: Rehash
+) -> None:
+    edit_json(
+        bundle_copy / "tokenizer.json", lambda c: c["post_processor"]["special_tokens"].clear()
+    )
+    rehash(bundle_copy)
+    assert "tokenizer.json: not a usable tokenizer.json" in problems(bundle_copy)
+
+
 def test_limits_that_the_model_cannot_keep(
     problems: Problems, bundle_copy: Path, rehash: Rehash
 ) -> None:
