@@ -16,6 +16,11 @@ Kind = Literal["multilabel", "single"]
 KINDS: tuple[Kind, ...] = ("multilabel", "single")
 # A task name becomes an attribute of a reading, a column name and a metric's path.
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Names that stand beside the tasks in readings, flat rows and evaluations.
+RESERVED = frozenset(
+    "n evidence calibration bootstrap baseline labels scores truncated bundle error "
+    "id group reply context".split()
+)
 _LABEL_NAME = re.compile(r"[^\s|/]+( [^\s|/]+)*")
 
 
@@ -41,6 +46,11 @@ class Task:
             raise ValueError(
                 f"task name {self.name!r}: allowed are lower-case letters, digits and '_', "
                 "starting with a letter"
+            )
+        if self.name in RESERVED:
+            raise ValueError(
+                f"task name {self.name!r} is reserved: readings and reports have a field of that "
+                "name; choose another"
             )
         if self.kind not in KINDS:
             raise ValueError(f"task {self.name!r}: kind {self.kind!r}, allowed: {', '.join(KINDS)}")

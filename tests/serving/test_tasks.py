@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tactful.tasks import RESERVED, Task, Tasks
 
 ENTRIES = [
