@@ -19,7 +19,8 @@ _NUMBERED = {"no.", "nos.", "nr.", "p.", "pp."}
 _MAYBE_LAST = {"etc.", "a.m.", "p.m.", "inc.", "ltd.", "co."}
 _INITIAL = re.compile(r"[A-HJ-Z]\.")  # "I." is more often a word
 # People who mark evidence leave these outside, and keep "?" and "!".
-_TRIMMED = " \t\r\n.,;:…-–—*•"  # noqa: RUF001
+_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())  # all of Unicode's
+_TRIMMED = _SPACES + ".,;:…-–—*•"  # noqa: RUF001
 _LARGEST_GAP = 1  # words between two stretches that are still one
 # A strategy mostly stands in one place: stretches much weaker than the strongest are stray words.
 # Chosen on the validation split, where token-F1 rises by 0.03 and hardly changes from 0.5 to 0.9.

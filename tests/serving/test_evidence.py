@@ -41,6 +41,7 @@ def sure(words: str) -> dict[str, float]:
         ("Could you wait?", "Could you wait", ["Could you wait?"]),
         ("Thanks a lot!", "Thanks a lot", ["Thanks a lot!"]),
         ("- Thanks, Ana -", "Thanks", ["Thanks"]),
+        ("Thanks\u00a0. Ana", "Thanks .", ["Thanks"]),
         ("I understand, Mr. Fox, fully", "understand Mr Fox fully", ["understand, Mr. Fox, fully"]),
         ("it is J. Fox here", "is J Fox here", ["is J. Fox here"]),
         ("Order No. 7 is late", "Order No 7 is", ["Order No. 7 is"]),
