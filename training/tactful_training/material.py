@@ -1,0 +1,105 @@
+"""What a run starts from: checked rows, the encoder and the encoding that both fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import transformers
+
+from tactful.encoding import ReplyEncoding
+from tactful.tasks import Tasks
+from tactful_training.config import Config, digest
+from tactful_training.data.rows import SPLITS, DataSet, Row, load_data_set, targets
+from tactful_training.encoder import EncoderSource, find_encoder
+from tactful_training.errors import DataError, EncoderError
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that training reads.
+
+    Attributes:
+        data: the data set.
+        rows: split name to the rows that are used.
+        encoder: where the pretrained encoder lies.
+        encoding: from texts to tokens.
+    """
+
+    data: DataSet
+    rows: Mapping[str, list[Row]]
+    encoder: EncoderSource
+    encoding: ReplyEncoding
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks of the data set."""
+        return self.data.tasks
+
+    def identity(self, config: Config) -> dict[str, str]:
+        """Digests of everything that makes this run what it is."""
+        data = {f"data/{name}": value for name, value in self.data.digests.items()}
+        return {"config": digest(config), "encoder": self.encoder.sha256, **data}
+
+
+def load_material(config: Config) -> Material:
+    """Read and check what a config names, before anything takes long.
+
+    Raises:
+        DataError: the data set, a row or the tasks cannot be used.
+        EncoderError: the encoder is not found, is another one or cannot read the data.
+    """
+    data = load_data_set(config.data.folder)
+    rows = {}
+    for split in SPLITS:
+        rows[split] = data.split(split)[: config.data.limit]
+        if not config.data.use_context:
+            rows[split] = [replace(row, context=None) for row in rows[split]]
+    _check_tasks(data, rows)
+    encoder = find_encoder(config.encoder)
+    limits = config.encoding
+    try:
+        encoding = ReplyEncoding(
+            encoder.tokenizer,
+            max_tokens=limits.max_tokens,
+            max_windows=limits.max_windows,
+            window_overlap=limits.window_overlap,
+        )
+    except ValueError as error:
+        raise EncoderError(f"{encoder.folder}: {error}") from error
+    return Material(data, rows, encoder, encoding)
+
+
+def check_fit(model: transformers.PreTrainedModel, material: Material, max_tokens: int) -> None:
+    """Check that an encoder has room for the windows and knows the tokenizer's tokens.
+
+    Raises:
+        EncoderError: it does not.
+    """
+    where, largest = material.encoder.folder, material.encoding.largest_id
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and max_tokens > positions:
+        raise EncoderError(
+            f"encoding.max_tokens is {max_tokens}; the encoder in {where} reads at most "
+            f"{positions} tokens: lower encoding.max_tokens"
+        )
+    if largest >= model.config.vocab_size:
+        raise EncoderError(
+            f"the tokenizer in {where} knows tokens up to number {largest}, the "
+            f"encoder beside it {model.config.vocab_size} tokens: they do not belong together"
+        )
+
+
+def _check_tasks(data: DataSet, rows: Mapping[str, Sequence[Row]]) -> None:
+    names = [task.name for task in data.tasks]
+    for split, some in rows.items():
+        table = targets(some, data.tasks)
+        missing = [name for name, at in data.tasks.slices.items() if np.isnan(table[:, at]).all()]
+        # A task that cannot be learnt is a mistake; one that cannot be measured may be a choice,
+        # as long as something can be.
+        if missing and (split == "train" or len(missing) == len(names)):
+            raise DataError(
+                f"{data.files[split]}: none of the {len(some)} rows used has labels of "
+                f"{', '.join(missing)}; label some, or take the task out of {data.card.path}"
+            )
