@@ -1,0 +1,50 @@
+"""``tactful train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tactful.options import DEFAULT_BUNDLE
+from tactful_training.extra import require_train_extra
+
+
+def train(
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A configuration: a path or a name such as smoke; without it, default.yaml.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the bundle goes; an older one is replaced.")
+    ] = Path(DEFAULT_BUNDLE),
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY.PATH=VALUE",
+            help="Change one setting, for example training.epochs=3; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Train a model on labelled replies and write it as a verified bundle.
+
+    The run is tracked in MLflow ($MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here). A run that
+    was interrupted goes on where it was when the same command is given again.
+    """
+    require_train_extra("tactful train")
+    from rich.console import Console
+
+    from tactful_training.config import load_config
+
+    settings = load_config(config, set_ or [])
+    progress = Console(stderr=True)
+    with progress.status("loading PyTorch"):  # some seconds
+        from tactful_training.run import train as run
+        from tactful_training.summary import print_summary
+
+    print_summary(run(settings, out, console=progress), Console())

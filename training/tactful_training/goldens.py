@@ -1,0 +1,96 @@
+"""Which replies a bundle carries to check itself with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+
+import numpy as np
+
+from tactful.batching import Pair
+from tactful.engine import Engine, Labelled
+from tactful.goldens import Golden, make_goldens
+from tactful_training.data.rows import Row
+
+TOLERANCE = 1e-3
+"""Largest difference of a score between processors, for fp32."""
+# Texts that a reader of tokens gets wrong first: emoji with modifiers, combining marks, several
+# scripts, characters without width, no letter at all.
+_TRICKY: tuple[Pair, ...] = (
+    ("I'm so sorry, Ana 😔🙏🏽 we'll make it right today! 💪", "my parcel never came 😡😡"),
+    ("Cafe\u0301 vouchers are on their way, Zoe\u0308. شكرا \u200fand thank you!", None),
+    ("OK\u200b.\u00a0Refund\u00aded:\t£12.50\r\nAnything else?", "Refund??"),
+    ("👍", "Thanks, all good now"),
+)
+_LONG_ATTEMPTS = 20
+_SAFE = 2 * TOLERANCE  # between a score and its threshold
+_CANDIDATES = 300  # rows that are read to choose from
+
+
+def choose_goldens(engine: Engine, rows: Sequence[Row], count: int) -> list[Golden]:
+    """Choose replies and record what the shipped model says of each, one at a time.
+
+    A few tricky texts, one reply of several windows, and rows that between them show as many
+    labels as possible, with and without context. Only replies all of whose scores keep a distance
+    from the thresholds: otherwise a rounding error of another processor would be a wrong decision.
+
+    Args:
+        engine: the shipped model.
+        rows: the validation split.
+        count: how many, if so many are to be had.
+    """
+    chosen = _safe(engine, _TRICKY)
+    chosen += islice(_safe_long(engine, rows), 1)
+    # Every other row without its context, as a reply may come in service.
+    pairs = [
+        (row.reply, row.context if n % 2 else None) for n, row in enumerate(rows[:_CANDIDATES])
+    ]
+    chosen += _diverse(engine, pairs)
+    return make_goldens(engine, list(dict.fromkeys(chosen))[:count])
+
+
+def _safe(engine: Engine, pairs: Sequence[Pair]) -> list[Pair]:
+    return [
+        pair
+        for pair, labelled in zip(pairs, engine.read(pairs), strict=True)
+        if _distance(engine, labelled) > _SAFE
+    ]
+
+
+def _distance(engine: Engine, labelled: Labelled) -> float:
+    """How far the scores are from other decisions."""
+    distances = []
+    for head in engine.heads.heads:
+        scores = labelled.scores[engine.heads.tasks.slices[head.task.name]]
+        if head.thresholds is None:
+            second, first = np.sort(scores)[-2:]
+            distances.append(first - second)
+        else:
+            distances.append(np.abs(scores - head.thresholds).min())
+    return float(min(distances))
+
+
+def _safe_long(engine: Engine, rows: Sequence[Row]) -> Iterator[Pair]:
+    """Replies of more than one window, joined from rows."""
+    words = 2 * engine.heads.max_tokens  # a word is at least a token
+    for start in range(min(_LONG_ATTEMPTS, len(rows))):
+        text = ""
+        for row in islice(cycle(rows), start, None):
+            text += f"{row.reply}\n"
+            if len(text.split()) >= words:
+                break
+        yield from _safe(engine, [(text, rows[start].context)])
+
+
+def _diverse(engine: Engine, pairs: Sequence[Pair]) -> list[Pair]:
+    """The safe ones, those with labels not seen before first; at least one, the safest."""
+    seen = np.zeros(engine.heads.tasks.size, dtype=np.bool_)
+    new: list[Pair] = []
+    rest: list[Pair] = []
+    distances = []
+    for pair, labelled in zip(pairs, engine.read(pairs), strict=True):
+        distances.append(_distance(engine, labelled))
+        if distances[-1] > _SAFE:
+            (new if (labelled.decisions & ~seen).any() else rest).append(pair)
+            seen |= labelled.decisions
+    return new + rest or [pairs[int(np.argmax(distances))]]

@@ -1,0 +1,308 @@
+"""A training run, from a configuration to a verified bundle; it reads from top to bottom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from rich.console import Console
+
+from tactful.bundle import Bundle
+from tactful.classifier import Classifier
+from tactful.cpu import available_cpus
+from tactful.decisions import Heads
+from tactful.engine import Engine
+from tactful.inference import RowOutput
+from tactful.session import Session
+from tactful.writing import check_target
+from tactful_training.calibration import calibrate
+from tactful_training.config import Config, flat
+from tactful_training.encoder import load_encoder
+from tactful_training.environment import describe_environment, git_commit
+from tactful_training.evaluation import evaluate_classifier
+from tactful_training.evaluation_result import Evaluation
+from tactful_training.evidence_words import evidence_tasks
+from tactful_training.export import Parity, check_parity, export_onnx
+from tactful_training.features import Collator, TrainingRows, encode_rows
+from tactful_training.losses import Loss
+from tactful_training.material import Material, check_fit, load_material
+from tactful_training.model import LabelAttentionModel, prior_log_odds, torch_forward
+from tactful_training.model_card import RunRecord
+from tactful_training.packing import pack
+from tactful_training.precision import Precision, choose_precision
+from tactful_training.progress import ProgressReport, epoch_line
+from tactful_training.tracking import BUNDLE, Tracker
+from tactful_training.trainer import Epoch, Fitted, device_for_training, fit
+from tactful_training.validation import Validation
+from tactful_training.work import WorkFolder, open_work_folder
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run made.
+
+    Attributes:
+        out: the bundle's folder.
+        bundle: its id.
+        evaluations: what was measured on ``validation`` and ``test``.
+        material: what it was trained on.
+        tracking_uri: the MLflow store.
+        tracking_run: the MLflow run; None where none could be opened.
+    """
+
+    out: Path
+    bundle: str
+    evaluations: Mapping[str, Evaluation]
+    material: Material
+    tracking_uri: str
+    tracking_run: str | None
+
+
+def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
+    """Train, export, calibrate, evaluate and pack; an interrupted run of the same is resumed.
+
+    Args:
+        config: all settings.
+        out: folder of the bundle; an older bundle there is replaced at the very end.
+        console: for progress, a few lines.
+
+    Raises:
+        TactfulError: of the kind that fits what cannot be used or done.
+    """
+    check_target(out)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(available_cpus())
+    material = load_material(config)
+    with open_work_folder(material.identity(config)) as work:
+        run = _Run(config, material, work, Tracker(), console)
+        run.introduce()
+        run.open_tracking()
+        try:
+            result = run.carry_out(out)
+        except KeyboardInterrupt:
+            run.tracker.close("KILLED")
+            raise
+        except Exception:
+            run.tracker.close("FAILED")
+            raise
+        run.close_tracking()
+        return result
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run; its methods are the steps."""
+
+    config: Config
+    material: Material
+    work: WorkFolder
+    tracker: Tracker
+    console: Console
+
+    def carry_out(self, out: Path) -> TrainingResult:
+        config, material = self.config, self.material
+        loss = Loss(material.tasks, config.loss.task_weights, config.loss.evidence_weight)
+        validation = Validation(
+            encode_rows(material.rows["validation"], material.encoding, material.tasks),
+            material.encoding,
+            loss,
+        )
+        precision = self.precision()
+        fitted = self.work.load_fitted()
+        if fitted is None:
+            fitted = self.fit(loss, validation, precision)
+            self.work.save_fitted(fitted)
+        self.track_epochs(fitted.epochs)
+        model, outputs, parity = self.export(fitted, validation)
+        heads = self.calibrate(outputs)
+        engine = Engine(heads, material.encoder.tokenizer, model)
+        self.say("evaluating on the validation and test splits")
+        evaluations = self.evaluate(engine)
+        record = RunRecord(
+            config=config,
+            data=material.data,
+            rows={split: len(rows) for split, rows in material.rows.items()},
+            encoder=material.encoder,
+            heads=heads,
+            fitted=fitted,
+            precision=precision,
+            parity=parity,
+            evaluations=evaluations,
+            environment=describe_environment(),
+            commit=git_commit(),
+            tracking_run=self.tracker.run_id,
+        )
+        bundle = pack(out, record, engine, model, material.rows["validation"])
+        self.track_result(record, out, bundle)
+        return TrainingResult(
+            out, bundle, evaluations, material, self.tracker.uri, self.tracker.run_id
+        )
+
+    def introduce(self) -> None:
+        """Say what is trained on what."""
+        material = self.material
+        sizes = ", ".join(f"{len(rows)} {split}" for split, rows in material.rows.items())
+        tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in material.tasks)
+        self.say(f"data set {material.data.folder}: {sizes} rows; {tasks}")
+        self.say(f"encoder {material.encoder.name}, weights {material.encoder.sha256[:12]}")
+        if self.work.resumed:
+            self.say(f"resuming the interrupted run in {self.work.path}")
+
+    def precision(self) -> Precision:
+        """The precision of this run; a resumed one keeps its own."""
+        state = self.work.state
+        if state.precision is None:
+            state.precision = choose_precision(
+                self.config.training.precision, device_for_training()
+            )
+            self.work.save()
+        return state.precision
+
+    def fit(self, loss: Loss, validation: Validation, precision: Precision) -> Fitted:
+        """Train from the pretrained encoder, or on from the last checkpoint."""
+        config, material = self.config, self.material
+        rows = TrainingRows(
+            material.rows["train"],
+            material.encoding,
+            material.tasks,
+            context_dropout=config.training.context_dropout,
+            seed=config.seed,
+        )
+        encoder = load_encoder(material.encoder, config.model)
+        check_fit(encoder, material, config.encoding.max_tokens)
+        # An encoder or an opset that cannot be exported is found out now, not after training.
+        export_onnx(self.exportable(), opset=config.export.opset)
+        transformers.set_seed(config.seed)  # the heads' first weights
+        model = LabelAttentionModel(encoder, material.tasks.size, dropout=config.model.dropout)
+        model.start_at(prior_log_odds(rows.targets, material.tasks))
+        if config.model.freeze_word_embeddings:
+            model.freeze_word_embeddings()
+        device, threads = device_for_training().type, torch.get_num_threads()
+        self.say(f"training in {precision} on {device}, {threads} threads")
+        return fit(
+            model,
+            rows,
+            loss,
+            validation,
+            collator=Collator(material.encoding),
+            config=config.training,
+            seed=config.seed,
+            precision=precision,
+            folder=self.work.checkpoints,
+            on_epoch=self.on_epoch,
+            callbacks=[ProgressReport(self.console)],
+        )
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        self.say(epoch_line(epoch, self.config.training.epochs))
+        self.track_epochs((epoch,))
+
+    def export(
+        self, fitted: Fitted, validation: Validation
+    ) -> tuple[bytes, list[RowOutput], Parity]:
+        """The best weights as ONNX, and what the graph says of the validation split."""
+        model = self.exportable()
+        model.load_state_dict(fitted.weights)
+        content = export_onnx(model, opset=self.config.export.opset)
+        outputs = validation.outputs(Session(content))
+        reference = validation.outputs(torch_forward(model))
+        parity = check_parity(reference, outputs, tolerance=self.config.export.tolerance)
+        self.say(
+            f"exported to ONNX, {len(content) / 1e6:.0f} MB; largest difference to PyTorch on "
+            f"{parity.rows} validation rows: logits {parity.logits:.1e}, token scores "
+            f"{parity.token_scores:.1e}"
+        )
+        return content, outputs, parity
+
+    def exportable(self) -> LabelAttentionModel:
+        """The model before training, in the form that can be exported."""
+        encoder = load_encoder(self.material.encoder, self.config.model, attention="eager")
+        return LabelAttentionModel(encoder, self.material.tasks.size).eval()
+
+    def calibrate(self, outputs: Sequence[RowOutput]) -> Heads:
+        """Calibration and thresholds from what the exported graph says of validation."""
+        config, material = self.config, self.material
+        with_evidence = config.loss.evidence_weight > 0
+        return calibrate(
+            material.rows["validation"],
+            outputs,
+            material.tasks,
+            encoding=config.encoding,
+            min_positives=config.calibration.min_positives,
+            evidence_tasks=evidence_tasks(material.rows["train"]) if with_evidence else (),
+        )
+
+    def evaluate(self, engine: Engine) -> dict[str, Evaluation]:
+        """Measure the model as it will be served, with its decisions and evidence."""
+        unpacked = Bundle({"name": "unpacked", "digest": ""}, golden=(), card="", engine=engine)
+        return {
+            split: evaluate_classifier(
+                Classifier(unpacked),
+                self.material.rows[split],
+                resamples=self.config.evaluation.resamples,
+                seed=self.config.seed,
+            )
+            for split in ("validation", "test")
+        }
+
+    def open_tracking(self) -> None:
+        tracker, state = self.tracker, self.work.state
+        tracker.open(self.config.tracking.experiment, self.work.path.name, state.tracking_run)
+        if tracker.run_id not in (None, state.tracking_run):
+            state.tracking_run, state.tracked_epochs = tracker.run_id, 0
+            self.work.save()
+        data = {f"data.sha256.{name}": d for name, d in self.material.data.digests.items()}
+        found = {"encoder.sha256": self.material.encoder.sha256}
+        tracker.log_params({**flat(self.config), **found, **data})
+        if tracker.failure is not None:
+            self.warn(
+                f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on"
+            )
+
+    def track_epochs(self, epochs: Sequence[Epoch]) -> None:
+        """Send the epochs that MLflow does not have yet."""
+        for epoch in epochs:
+            if epoch.number > self.work.state.tracked_epochs:
+                self.tracker.log_metrics(epoch.metrics, step=epoch.number)
+                if self.tracker.failure is None:
+                    self.work.state.tracked_epochs = epoch.number
+                    self.work.save()
+
+    def track_result(self, record: RunRecord, out: Path, bundle: str) -> None:
+        """Send what was measured, what it was made with, and the bundle."""
+        metrics = {
+            "export/logit_difference": record.parity.logits,
+            "export/token_score_difference": record.parity.token_scores,
+        }
+        for split, evaluation in record.evaluations.items():
+            metrics |= {f"{split}/{path}": value for path, value in evaluation.flat().items()}
+        self.tracker.log_metrics(metrics, step=record.fitted.best)
+        tags = {f"environment.{name}": value for name, value in record.environment.items()}
+        tags |= {"bundle": bundle, "precision": record.precision}
+        if record.commit is not None:
+            tags["mlflow.source.git.commit"] = record.commit
+        self.tracker.set_tags(tags)
+        self.tracker.log_folder(out, BUNDLE)
+
+    def close_tracking(self) -> None:
+        self.tracker.close("FINISHED")
+        if self.tracker.failure is None:
+            self.work.remove()
+            return
+        self.warn(
+            f"the bundle is complete, but MLflow at {self.tracker.uri} does not have all of the "
+            f"run ({self.tracker.failure}). It is kept in {self.work.path}: once the server "
+            "answers, the same command sends it without training again."
+        )
+
+    def say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        self.console.print(
+            f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True
+        )

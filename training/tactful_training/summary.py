@@ -1,0 +1,60 @@
+"""What a finished training shows: the figures, where things are, three labelled replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from tactful.classifier import Classifier
+from tactful.rendering import render_reading
+from tactful_training.data.rows import Row
+from tactful_training.model_card import headline
+from tactful_training.run import TrainingResult
+
+_SAMPLES = 3
+_READABLE = range(80, 260)  # characters of a sample reply
+
+
+def print_summary(result: TrainingResult, console: Console) -> None:
+    """Print the headline figures and three replies of the test split, labelled by the bundle."""
+    console.print(_figures(result))
+    console.print(f"bundle  {result.out} ({result.bundle})", highlight=False, markup=False)
+    where = f"run {result.tracking_run} in {result.tracking_uri}"
+    console.print(f"MLflow  {where if result.tracking_run else 'none'}", highlight=False)
+    classifier = Classifier.load(result.out)
+    for row in choose_samples(result.material.rows["test"]):
+        console.print(Rule(style="dim"))
+        if row.context:
+            console.print(Text(f"customer: {row.context}", "dim"))
+        console.print(render_reading(classifier.classify(row.reply, row.context), row.reply))
+
+
+def choose_samples(rows: Sequence[Row]) -> list[Row]:
+    """Replies of a readable length, with evidence where there is some, of different groups."""
+    by_group: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: (len(row.reply) not in _READABLE, -len(row.evidence))):
+        by_group.setdefault(row.group, row)
+    return list(by_group.values())[:_SAMPLES]
+
+
+def _figures(result: TrainingResult) -> Table:
+    table = Table(box=None)
+    table.add_column("")
+    columns = {split: headline(found) for split, found in result.evaluations.items()}
+    for split in columns:
+        table.add_column(split, justify="right")
+        table.add_column("95%", style="dim")
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        cells = []
+        for column in columns.values():
+            estimate = column.get(name)
+            if estimate is None:
+                cells += ["-", ""]
+            else:
+                cells += [f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}"]
+        table.add_row(name, *cells)
+    return table

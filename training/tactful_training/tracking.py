@@ -1,0 +1,166 @@
+"""MLflow: what a run was, how it went and what came out.
+
+Tracking never stops a training. Where the server fails, the tracker remembers why and goes quiet;
+the caller keeps the trained weights and says how to send the run later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+Entry = TypeVar("Entry")
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_URI = "sqlite:///mlflow.db"
+BUNDLE = "bundle"
+"""Folder of the run's artifacts that holds the bundle."""
+# MLflow's own limits on one request.
+_METRICS_AT_ONCE, _PARAMS_AT_ONCE, _LONGEST = 1000, 100, 6000
+_NOT_IN_NAMES = re.compile(r"[^/\w\-. :]")
+_ONLY_DOTS = re.compile(r"(?<![^/])\.+(?![^/])")
+# Before MLflow is imported; what the user has set stays.
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A few seconds, not minutes, until a server that is not there is given up.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # Standard output belongs to the commands.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_CHATTY = ("alembic", "mlflow.store.db.utils", "mlflow.tracking.client", "urllib3")
+
+
+class Tracker:
+    """One run in MLflow.
+
+    Attributes:
+        uri: the tracking URI, from the environment or `DEFAULT_URI`.
+        failure: why tracking stopped; None while it works.
+    """
+
+    _client: MlflowClient
+
+    def __init__(self) -> None:
+        self.uri = os.environ.get(URI_VARIABLE) or DEFAULT_URI
+        self.failure: str | None = None
+        self._run = ""
+
+    @property
+    def run_id(self) -> str | None:
+        """The run, or None where none could be opened."""
+        return self._run or None
+
+    def open(self, experiment: str, name: str, run_id: str | None) -> None:
+        """Go on with a run, or begin one where it is None or unknown to this server."""
+
+        def action() -> None:
+            self._client = _client(self.uri)
+            if run_id is not None and _continues(self._client, run_id):
+                self._run = run_id
+                return
+            found = self._client.get_experiment_by_name(experiment)
+            if found is None:
+                experiment_id = self._client.create_experiment(experiment)
+            else:
+                experiment_id = found.experiment_id
+            self._run = self._client.create_run(experiment_id, run_name=name).info.run_id
+
+        self._attempt(action)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log parameters; a value that is too long for MLflow is cut."""
+
+        def action() -> None:
+            from mlflow.entities import Param
+
+            entries = [Param(_name(key), str(value)[:_LONGEST]) for key, value in params.items()]
+            for chunk in _chunks(entries, _PARAMS_AT_ONCE):
+                self._client.log_batch(self._run, params=chunk)
+
+        self._attempt(action)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+
+        def action() -> None:
+            for key, value in tags.items():
+                self._client.set_tag(self._run, _name(key), value)
+
+        self._attempt(action)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log values at a step (an epoch)."""
+
+        def action() -> None:
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            entries = [Metric(_name(key), value, now, step) for key, value in metrics.items()]
+            for chunk in _chunks(entries, _METRICS_AT_ONCE):
+                self._client.log_batch(self._run, metrics=chunk)
+
+        self._attempt(action)
+
+    def log_folder(self, folder: Path, name: str) -> None:
+        """Upload the files of a folder as artifacts under ``name``."""
+        self._attempt(lambda: self._client.log_artifacts(self._run, str(folder), name))
+
+    def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """End the run."""
+        self._attempt(lambda: self._client.set_terminated(self._run, status))
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Do it unless something failed before; never raise."""
+        if self.failure is not None:
+            return
+        try:
+            action()
+        except Exception as error:  # MLflow's own, requests', SQLAlchemy's, OSErrors
+            self.failure = (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _client(uri: str) -> MlflowClient:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    mlflow.set_tracking_uri(uri)  # some artifact stores ask for the global one
+    return MlflowClient(uri)
+
+
+def _continues(client: MlflowClient, run_id: str) -> bool:
+    """Take a run up again; False where this server does not have it any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    if run.info.lifecycle_stage != "active":
+        return False
+    client.update_run(run_id, status="RUNNING")
+    return True
+
+
+def _name(text: str) -> str:
+    """A name that MLflow takes: labels may hold characters that it does not."""
+    return _ONLY_DOTS.sub("_", _NOT_IN_NAMES.sub("_", text))
+
+
+def _chunks(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+    for start in range(0, len(entries), size):
+        yield list(entries[start : start + size])
