@@ -1,8 +1,9 @@
-"""The configuration of a training run: a strict schema, read from YAML.
+"""The configuration of a training run, read from YAML against a strict schema.
 
-The schema has no defaults of its own: they are all in ``configs/default.yaml``, commented there.
-Any other config is a short diff that names its base (``extends: default.yaml``); dotted overrides
-(``training.epochs=3``) come last. An unknown key fails with the nearest allowed one.
+The schema (`tactful_training.config_schema`) has no defaults of its own: they are all in
+``configs/default.yaml``, commented there. Any other config is a short diff that names its base
+(``extends: default.yaml``); dotted overrides (``training.epochs=3``) come last. An unknown key
+fails with the nearest allowed one.
 """
 
 from __future__ import annotations
@@ -10,142 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tactful.canonical import canonical_json, sha256_hex
+from tactful_training.config_schema import Config, Encoder, Encoding, Model, Training
 from tactful_training.errors import ConfigError
 from tactful_training.shipped import DEFAULT_CONFIG, find_config
 from tactful_training.yaml_files import YamlError, parse_yaml
 
+__all__ = [
+    "Config",
+    "Encoder",
+    "Encoding",
+    "Model",
+    "Training",
+    "digest",
+    "flat",
+    "load_config",
+]
+
 Scalar = str | int | float | bool | None
-_Text = Annotated[str, Field(min_length=1)]
-# Part of file names and of a bundle's id.
-_Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-_Count = Annotated[int, Field(ge=1)]
-_Weight = Annotated[float, Field(ge=0)]
-_Positive = Annotated[float, Field(gt=0)]
-_Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Data(_Section):
-    """What to train on."""
-
-    folder: _Text
-    use_context: bool
-    limit: _Count | None
-
-
-class Encoder(_Section):
-    """The pretrained encoder and the digest its weights must have."""
-
-    name: _Text
-    path: _Text | None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
-
-
-class Encoding(_Section):
-    """How a reply and its context become tokens."""
-
-    max_tokens: Annotated[int, Field(ge=8)]
-    max_windows: _Count
-    window_overlap: Annotated[int, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _windows_advance(self) -> Encoding:
-        # A window holds max_tokens - 3 reply tokens beside [CLS], [SEP] and [SEP].
-        if self.window_overlap >= self.max_tokens - 3:
-            raise ValueError(
-                f"window_overlap must be smaller than max_tokens - 3 = {self.max_tokens - 3}"
-            )
-        return self
-
-
-class Model(_Section):
-    """Regularisation and what is trained of the encoder."""
-
-    dropout: _Fraction
-    hidden_dropout: _Fraction
-    attention_dropout: _Fraction
-    freeze_word_embeddings: bool
-
-
-class Loss(_Section):
-    """What the parts of the loss weigh; a task that is not named weighs 1."""
-
-    task_weights: dict[str, _Weight]
-    evidence_weight: _Weight
-
-
-class Training(_Section):
-    """The optimiser and its schedule."""
-
-    epochs: _Count
-    batch_size: _Count
-    learning_rate: _Positive
-    head_learning_rate_factor: _Positive
-    weight_decay: _Weight
-    warmup_fraction: _Fraction
-    max_grad_norm: _Positive
-    context_dropout: _Fraction
-    early_stopping_patience: _Count
-    precision: Literal["auto", "fp32", "bf16"]
-
-
-class Calibration(_Section):
-    """Calibration and thresholds, on the validation split."""
-
-    min_positives: _Count
-
-
-class Export(_Section):
-    """The ONNX graph and how closely it must reproduce the trained model."""
-
-    opset: Annotated[int, Field(ge=14)]
-    tolerance: _Positive
-
-
-class Goldens(_Section):
-    """The examples that a bundle carries to check itself."""
-
-    count: _Count
-
-
-class Evaluation(_Section):
-    """Bootstrap intervals."""
-
-    resamples: _Count
-
-
-class Tracking(_Section):
-    """Where MLflow files the run."""
-
-    experiment: _Text
-
-
-class Config(_Section):
-    """A whole configuration; ``configs/default.yaml`` says what each key means."""
-
-    name: _Slug
-    version: _Slug
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    data: Data
-    encoder: Encoder
-    encoding: Encoding
-    model: Model
-    loss: Loss
-    training: Training
-    calibration: Calibration
-    export: Export
-    goldens: Goldens
-    evaluation: Evaluation
-    tracking: Tracking
 
 
 def load_config(name: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -203,7 +91,10 @@ def _chain(path: Path) -> list[tuple[str, dict[str, Any]]]:
             raise ConfigError(
                 f"{path}: extends: {_given(base)} given, should be the name of a config file"
             )
-        path = find_config(base, beside=path.parent)
+        try:
+            path = find_config(base, beside=path.parent)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: extends: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

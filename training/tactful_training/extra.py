@@ -14,6 +14,7 @@ _MODULES = (
     "onnx",
     "pyarrow",
     "pydantic",
+    "safetensors",
     "sklearn",
     "torch",
     "transformers",

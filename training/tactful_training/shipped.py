@@ -76,7 +76,7 @@ def _candidates(path: Path, home: str, beside: Path | None) -> list[Path]:
     within = [] if path.parts[:1] == (home,) else [Path(home)]
     for root in (Path(), shipped_root()):
         roots += [root, *(root / part for part in within)]
-    return [root / path for root in roots]
+    return list(dict.fromkeys(root / path for root in roots))
 
 
 def _listed(paths: list[Path]) -> str:

@@ -23,6 +23,7 @@ from tactful.tasks import Task, Tasks
 from tactful_training.data.records import Record
 
 _UNKNOWN = "null"
+MAX_SHOWN = 80  # characters of a wrong value in a message
 
 # What is known of one task: labels, the label of a single task, or None where it is unknown.
 Decided = tuple[str, ...] | str | None
@@ -126,10 +127,9 @@ class RowParser:
                 raise RowError(f"no labels; the tasks are: {', '.join(self.tasks)}")
             given = {}
         if not isinstance(given, Mapping):
-            raise RowError(f"labels must map tasks to labels, not {given!r}")
+            raise RowError(f"labels must map tasks to labels, not {_shown(given)}")
         for name in given:
-            if name not in self.tasks:
-                raise RowError(f"unknown task {name!r}{_nearest(name, self.tasks)}")
+            _known("task", name, self.tasks)
         return {name: _decided(given.get(name), task) for name, task in self.tasks.items()}
 
     def _split_labels(self, text: str) -> Any:
@@ -152,12 +152,10 @@ class RowParser:
         return nested
 
     def _task_of(self, label: object) -> str:
-        owners = self.tasks_of.get(label, []) if isinstance(label, str) else []
-        if len(owners) == 1:
-            return owners[0]
-        if owners:
+        owners = self.tasks_of[_known("label", label, self.tasks_of)]
+        if len(owners) > 1:
             raise RowError(f"label {label!r} belongs to the tasks {', '.join(owners)}; name one")
-        raise RowError(f"unknown label {label!r}{_nearest(label, self.tasks_of)}")
+        return owners[0]
 
     def _evidence(self, given: object, reply: str) -> tuple[EvidenceSpan, ...]:
         if isinstance(given, str) and self.flat:
@@ -165,22 +163,18 @@ class RowParser:
         if given is None:
             return ()
         if not isinstance(given, list):
-            raise RowError(f"evidence must be a list, not {given!r}")
+            raise RowError(f"evidence must be a list, not {_shown(given)}")
         return tuple(self._span(entry, reply) for entry in given)
 
     def _span(self, entry: object, reply: str) -> EvidenceSpan:
         if not isinstance(entry, Mapping) or not {"label", "start", "end"} <= set(entry):
-            raise RowError(f"evidence needs label, start and end; given: {entry!r}")
-        label, start, end = entry["label"], entry["start"], entry["end"]
-        name = entry.get("task")
-        if name is None:
-            name = self._task_of(label)
-        elif name not in self.tasks:
-            raise RowError(f"evidence: unknown task {name!r}{_nearest(name, self.tasks)}")
-        elif label not in self.tasks[name].labels:
-            raise RowError(
-                f"{name}: unknown label {label!r}{_nearest(label, self.tasks[name].labels)}"
-            )
+            raise RowError(f"evidence needs label, start and end; given: {_shown(entry)}")
+        start, end = entry["start"], entry["end"]
+        if entry.get("task") is None:
+            name = self._task_of(entry["label"])
+        else:
+            name = _known("task", entry["task"], self.tasks)
+        label = _known("label", entry["label"], self.tasks[name].labels, name)
         if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(reply):
             raise RowError(
                 f"evidence of {label!r}: start {start!r} and end {end!r} must be whole numbers "
@@ -189,8 +183,8 @@ class RowParser:
         quoted = entry.get("text")
         if quoted is not None and quoted != reply[start:end]:
             raise RowError(
-                f"evidence of {label!r}: {start} to {end} is {reply[start:end]!r}, not {quoted!r}; "
-                "offsets count code points of the reply"
+                f"evidence of {label!r}: {start} to {end} is {_shown(reply[start:end])}, "
+                f"not {_shown(quoted)}; offsets count code points of the reply"
             )
         return EvidenceSpan(name, label, start, end)
 
@@ -203,11 +197,8 @@ def _decided(given: object, task: Task) -> Decided:
     elif isinstance(given, list):
         labels = given
     else:
-        raise RowError(f"{task.name}: a list of labels is needed, not {given!r}")
-    for label in labels:
-        if not isinstance(label, str) or label not in task.labels:
-            raise RowError(f"{task.name}: unknown label {label!r}{_nearest(label, task.labels)}")
-    names = tuple(str(label) for label in labels)
+        raise RowError(f"{task.name}: a list of labels is needed, not {_shown(given)}")
+    names = tuple(_known("label", label, task.labels, task.name) for label in labels)
     if len(set(names)) < len(names):
         raise RowError(f"{task.name}: a label is given twice: {', '.join(names)}")
     return names[0] if task.kind == "single" else names
@@ -226,7 +217,7 @@ def _cell(value: object, task: Task) -> object:
 def _text(values: dict[str, Any], column: str) -> str | None:
     value = values.pop(column, None)
     if value is not None and not isinstance(value, str):
-        raise RowError(f"{column} must be text, not {value!r} ({type(value).__name__})")
+        raise RowError(f"{column} must be text, not {_shown(value)} ({type(value).__name__})")
     return value
 
 
@@ -237,6 +228,15 @@ def _json(text: str, column: str) -> Any:
         raise RowError(f"{column} is not valid JSON: {error}") from error
 
 
-def _nearest(given: object, allowed: Mapping[str, object]) -> str:
+def _known(kind: str, given: object, allowed: Mapping[str, object], task: str = "") -> str:
+    """``given`` if it is one of the allowed names; otherwise a RowError with the nearest."""
+    if isinstance(given, str) and given in allowed:
+        return given
     near = get_close_matches(given, allowed, n=1) if isinstance(given, str) else []
-    return f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(allowed)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed)}"
+    raise RowError(f"{task}{': ' if task else ''}unknown {kind} {_shown(given)}; {hint}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -1,0 +1,133 @@
+"""The keys of a configuration and what each may hold; no defaults, they are in default.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_Text = Annotated[str, Field(min_length=1)]
+# Part of file names and of a bundle's id.
+_Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_Count = Annotated[int, Field(ge=1)]
+_Weight = Annotated[float, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0)]
+_Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Data(_Section):
+    """What to train on."""
+
+    folder: _Text
+    use_context: bool
+    limit: _Count | None
+
+
+class Encoder(_Section):
+    """The pretrained encoder and the digest its weights must have."""
+
+    name: _Text
+    path: _Text | None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+
+
+class Encoding(_Section):
+    """How a reply and its context become tokens."""
+
+    max_tokens: Annotated[int, Field(ge=8)]
+    max_windows: _Count
+    window_overlap: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> Encoding:
+        # A window holds max_tokens - 3 reply tokens beside [CLS], [SEP] and [SEP].
+        if self.window_overlap >= self.max_tokens - 3:
+            raise ValueError(
+                f"window_overlap must be smaller than max_tokens - 3 = {self.max_tokens - 3}"
+            )
+        return self
+
+
+class Model(_Section):
+    """Regularisation and what is trained of the encoder."""
+
+    dropout: _Fraction
+    hidden_dropout: _Fraction
+    attention_dropout: _Fraction
+    freeze_word_embeddings: bool
+
+
+class Loss(_Section):
+    """What the parts of the loss weigh; a task that is not named weighs 1."""
+
+    task_weights: dict[str, _Weight]
+    evidence_weight: _Weight
+
+
+class Training(_Section):
+    """The optimiser and its schedule."""
+
+    epochs: _Count
+    batch_size: _Count
+    learning_rate: _Positive
+    head_learning_rate_factor: _Positive
+    weight_decay: _Weight
+    warmup_fraction: _Fraction
+    max_grad_norm: _Positive
+    context_dropout: _Fraction
+    early_stopping_patience: _Count
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+class Calibration(_Section):
+    """Calibration and thresholds, on the validation split."""
+
+    min_positives: _Count
+
+
+class Export(_Section):
+    """The ONNX graph and how closely it must reproduce the trained model."""
+
+    opset: Annotated[int, Field(ge=14)]
+    tolerance: _Positive
+
+
+class Goldens(_Section):
+    """The examples that a bundle carries to check itself."""
+
+    count: _Count
+
+
+class Evaluation(_Section):
+    """Bootstrap intervals."""
+
+    resamples: _Count
+
+
+class Tracking(_Section):
+    """Where MLflow files the run."""
+
+    experiment: _Text
+
+
+class Config(_Section):
+    """A whole configuration; ``configs/default.yaml`` says what each key means."""
+
+    name: _Slug
+    version: _Slug
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: Data
+    encoder: Encoder
+    encoding: Encoding
+    model: Model
+    loss: Loss
+    training: Training
+    calibration: Calibration
+    export: Export
+    goldens: Goldens
+    evaluation: Evaluation
+    tracking: Tracking
