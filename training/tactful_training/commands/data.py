@@ -11,13 +11,12 @@ import typer
 from tactful.options import JsonOption
 from tactful_training.extra import require_train_extra
 
-app = typer.Typer(help="Look after data sets.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    # A callback keeps `check` a sub-command even while it is the only one.
-    require_train_extra("tactful data")
+    """Look after data sets."""  # a callback keeps `check` a sub-command while it is the only one
 
 
 @app.command()
@@ -31,6 +30,7 @@ def check(
 
     Exit code 1 if there is a problem (not for warnings), 2 if there is nothing to check.
     """
+    require_train_extra("tactful data check")
     from rich.console import Console
 
     from tactful_training.data.check import check_data
