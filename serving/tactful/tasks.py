@@ -18,8 +18,11 @@ KINDS: tuple[Kind, ...] = ("multilabel", "single")
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Names that stand beside the tasks in readings, flat rows and evaluations.
 RESERVED = frozenset(
-    "n evidence calibration bootstrap baseline labels scores truncated bundle error "
-    "id group reply context".split()
+    {
+        *("n", "evidence", "calibration", "bootstrap", "baseline"),
+        *("labels", "scores", "truncated", "bundle", "error", "to_dict"),
+        *("id", "group", "reply", "context"),
+    }
 )
 _LABEL_NAME = re.compile(r"[^\s|/]+( [^\s|/]+)*")
 

@@ -228,12 +228,6 @@ def test_a_task_that_no_row_knows_is_not_in_the_result() -> None:
         evaluate_rows([], TASKS, np.zeros((0, 6)), np.zeros((0, 6), bool), None)
 
 
-def test_a_task_may_not_take_a_key_of_the_json() -> None:
-    tasks = Tasks((Task("calibration", "multilabel", {"good": ""}),))
-    with pytest.raises(DataError, match=r"cannot be named calibration.*rename"):
-        evaluate_rows([row("r", {})], tasks, np.zeros((1, 1)), np.zeros((1, 1), bool), None)
-
-
 SORRY = EvidenceSpan("strategies", "apology", 5, 13)  # "so sorry" of "I am so sorry, Ana."
 THANKS = "Thank you so much for waiting."
 

@@ -20,7 +20,6 @@ from tactful_training.bootstrap import RESAMPLES, Estimate, Resamples
 from tactful_training.data.rows import Row, targets
 from tactful_training.errors import DataError
 from tactful_training.evaluation_result import (
-    RESERVED,
     Bin,
     Evaluation,
     LabelResult,
@@ -132,15 +131,9 @@ def evaluate_rows(
         seed: fixes the resamples.
 
     Raises:
-        DataError: there are no rows, no row knows any of the tasks, or a task's name is a key of
-            the JSON.
+        DataError: there are no rows, or no row knows any of the tasks.
     """
     names = [task.name for task in tasks]
-    if clashes := [name for name in names if name in RESERVED]:
-        raise DataError(
-            f"a task cannot be named {', '.join(clashes)}: the evaluation uses "
-            f"{', '.join(RESERVED)} for itself; rename the task in the data card"
-        )
     if not rows:
         raise DataError("there are no rows to evaluate")
     drawn = Resamples([row.group for row in rows], count=resamples, seed=seed)

@@ -9,9 +9,6 @@ from typing import Any
 
 from tactful_training.bootstrap import LEVEL, Estimate
 
-# Keys of the JSON beside the names of tasks.
-RESERVED = ("n", "evidence", "calibration", "bootstrap", "baseline")
-
 
 @dataclass(frozen=True)
 class LabelResult:
