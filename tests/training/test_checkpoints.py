@@ -3,15 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tactful_training.checkpoints import last_complete, mark_complete
+
+from tactful_training.checkpoints import last_complete, saving
 
 
 def write_checkpoint(folder: Path, step: int) -> Path:
     checkpoint = folder / f"checkpoint-{step}"
-    checkpoint.mkdir(parents=True)
-    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
-        (checkpoint / name).write_bytes(b"x" * (100 + step))
-    mark_complete(checkpoint)
+    for size in (100, 100 + step):  # saved twice, as may happen at the end of an epoch
+        with saving(checkpoint):
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
+                (checkpoint / name).write_bytes(b"x" * size)
     return checkpoint
 
 
@@ -39,3 +41,10 @@ def test_half_a_checkpoint_is_passed_over_and_removed(tmp_path: Path, damage: st
             path.unlink()
     assert last_complete(tmp_path) == whole
     assert not half.exists()
+
+
+def test_a_save_that_fails_leaves_no_mark(tmp_path: Path) -> None:
+    whole = write_checkpoint(tmp_path, 10)
+    with pytest.raises(KeyboardInterrupt), saving(whole):
+        raise KeyboardInterrupt
+    assert last_complete(tmp_path) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tactful_training.files import write_atomically
@@ -11,10 +13,17 @@ from tactful_training.files import write_atomically
 _MARK = "complete.json"
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Say that a checkpoint is whole, with the size of each of its files."""
-    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
-    write_atomically(checkpoint / _MARK, json.dumps(sizes).encode())
+@contextmanager
+def saving(checkpoint: Path) -> Iterator[None]:
+    """Mark a checkpoint as whole when the block has written it, and not before.
+
+    The mark holds the size of each file, so that half a deletion is noticed as well.
+    """
+    mark = checkpoint / _MARK
+    mark.unlink(missing_ok=True)
+    yield
+    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
+    write_atomically(mark, json.dumps(sizes).encode())
 
 
 def last_complete(folder: Path) -> Path | None:

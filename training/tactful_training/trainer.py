@@ -21,8 +21,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from tactful_training.checkpoints import last_complete, mark_complete
-from tactful_training.config import Training as TrainingConfig
+from tactful_training.checkpoints import last_complete, saving
+from tactful_training.config_schema import Training as TrainingConfig
 from tactful_training.encoder import quiet_transformers
 from tactful_training.features import Collator, LengthGroups, TrainingRows
 from tactful_training.losses import Loss, combine_windows
@@ -254,8 +254,8 @@ class _LabelTrainer(Trainer):
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        mark_complete(self._folder / f"checkpoint-{self.state.global_step}")
+        with saving(self._folder / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
 
 
 def parameter_groups(
@@ -298,7 +298,9 @@ class _TimedCheckpoints(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+        # The last step's checkpoint comes after validation; an earlier one would skip that.
+        ends_epoch = state.global_step % (state.max_steps // state.num_train_epochs) == 0
+        if time.monotonic() - self._saved > CHECKPOINT_SECONDS and not ends_epoch:
             control.should_save = True
 
     def on_save(
