@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tactful_training.config import Config, load_config
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
+
+from tactful_training.config import load_config
+from tactful_training.config_schema import Config
+from tactful_training.tracking import Tracker
+
+# Before anything imports MLflow: tests talk to nobody.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 PHRASES = {
     "sorry": ["we are sorry", "my apologies"],
@@ -147,3 +155,22 @@ def make_config(overrides: dict[str, Any]) -> Callable[..., Config]:
         return load_config(None, [f"{key}={value}" for key, value in settings.items()])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: making the tables takes seconds, copying the file none."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    tracker = Tracker(f"sqlite:///{path}")
+    tracker.open("empty", "empty", None)
+    assert tracker.failure is None
+    return path
+
+
+@pytest.fixture
+def workplace(mlflow_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty working folder of a training, with an MLflow database of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    return tmp_path

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tactful.decisions import calibrated_scores, decide, sigmoid
 from tactful.encoding import Encoded
 from tactful.inference import RowOutput
 from tactful.tasks import Task, Tasks
 from tactful_training.calibration import IDENTITY, calibrate, fit_platt, fit_temperature
-from tactful_training.config import Encoding
+from tactful_training.config_schema import Encoding
 from tactful_training.data.rows import EvidenceSpan, Row
 
 LIMITS = Encoding(max_tokens=32, max_windows=2, window_overlap=4)

@@ -9,7 +9,9 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tactful_training.config import Config, load_config
+
+from tactful_training.config import load_config
+from tactful_training.config_schema import Config
 from tactful_training.encoder import OFFLINE_PACKAGES, find_encoder, load_encoder
 from tactful_training.errors import EncoderError
 from tactful_training.material import check_fit, load_material

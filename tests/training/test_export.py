@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
 from tactful.inference import RowOutput, run_rows
 from tactful.session import Session
-from tactful_training.config import Config
+from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.errors import ExportError
 from tactful_training.export import check_parity, export_onnx

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tactful.encoding import ReplyEncoding
 from tactful_training.data.rows import DataSet, Row, load_data_set
 from tactful_training.features import Collator, LengthGroups, TrainingRows, encode_rows

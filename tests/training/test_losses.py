@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from tactful import decisions
 from tactful.tasks import Task, Tasks
 from tactful_training.losses import Loss, combine_windows, task_losses

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import DistilBertConfig, DistilBertModel, PreTrainedModel
+
 from tactful.encoding import ReplyEncoding
 from tactful.tasks import Task, Tasks
-from tactful_training.config import Model as ModelConfig
+from tactful_training.config_schema import Model as ModelConfig
 from tactful_training.encoder import EncoderSource, load_encoder
 from tactful_training.model import LabelAttentionModel, prior_log_odds, torch_forward
-from transformers import DistilBertConfig, DistilBertModel, PreTrainedModel
 
 NO_DROPOUT = ModelConfig(
     dropout=0.0, hidden_dropout=0.0, attention_dropout=0.0, freeze_word_embeddings=False

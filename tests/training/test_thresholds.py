@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tactful_training.thresholds import choose_thresholds
 
 
@@ -81,7 +82,7 @@ def test_thresholds_from_a_few_rows_do_well_on_others() -> None:
         thresholds = choose_thresholds(targets, scores, min_positives=10)
         naive = np.array(
             [
-                max(np.unique(scores[:, k]), key=lambda t: f1(targets[:, k], scores[:, k] >= t))  # noqa: B023
+                max(np.unique(scores[:, k]), key=lambda t: f1(targets[:, k], scores[:, k] >= t))
                 for k in range(6)
             ]
         )

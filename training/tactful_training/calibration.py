@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tactful.decisions import Floats, Heads, TaskHead, calibrated_scores, decide, sigmoid
 from tactful.inference import RowOutput
 from tactful.tasks import Task, Tasks
-from tactful_training.config import Encoding as EncodingConfig
+from tactful_training.config_schema import Encoding as EncodingConfig
 from tactful_training.data.rows import Row, targets
 from tactful_training.thresholds import choose_evidence_thresholds, choose_thresholds
 

@@ -10,7 +10,8 @@ import transformers
 
 from tactful.encoding import ReplyEncoding
 from tactful.tasks import Tasks
-from tactful_training.config import Config, digest
+from tactful_training.config import digest
+from tactful_training.config_schema import Config
 from tactful_training.data.rows import SPLITS, DataSet, Row, load_data_set, targets
 from tactful_training.encoder import EncoderSource, find_encoder
 from tactful_training.errors import DataError, EncoderError

@@ -11,7 +11,7 @@ import yaml
 
 from tactful.decisions import Heads, TaskHead
 from tactful_training.bootstrap import Estimate
-from tactful_training.config import Config
+from tactful_training.config_schema import Config
 from tactful_training.data.rows import DataSet
 from tactful_training.encoder import EncoderSource
 from tactful_training.evaluation_result import Evaluation

@@ -20,7 +20,8 @@ from tactful.inference import RowOutput
 from tactful.session import Session
 from tactful.writing import check_target
 from tactful_training.calibration import calibrate
-from tactful_training.config import Config, flat
+from tactful_training.config import flat
+from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.environment import describe_environment, git_commit
 from tactful_training.evaluation import evaluate_classifier

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Entry = TypeVar("Entry")
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-DEFAULT_URI = "sqlite:///mlflow.db"
+DEFAULT_DATABASE = Path("mlflow.db")
+"""In the working folder, where no server is named."""
 BUNDLE = "bundle"
 """Folder of the run's artifacts that holds the bundle."""
 # MLflow's own limits on one request.
@@ -42,15 +43,21 @@ _CHATTY = ("alembic", "mlflow.store.db.utils", "mlflow.tracking.client", "urllib
 class Tracker:
     """One run in MLflow.
 
+    Args:
+        uri: the tracking URI; None takes it from the environment, else it is SQLite in
+            `DEFAULT_DATABASE`.
+
     Attributes:
-        uri: the tracking URI, from the environment or `DEFAULT_URI`.
+        uri: the tracking URI.
         failure: why tracking stopped; None while it works.
     """
 
     _client: MlflowClient
 
-    def __init__(self) -> None:
-        self.uri = os.environ.get(URI_VARIABLE) or DEFAULT_URI
+    def __init__(self, uri: str | None = None) -> None:
+        # Absolute: MLflow keeps connections by URI, and a relative one changes its meaning.
+        default = f"sqlite:///{DEFAULT_DATABASE.resolve()}"
+        self.uri = uri or os.environ.get(URI_VARIABLE) or default
         self.failure: str | None = None
         self._run = ""
 
@@ -92,8 +99,11 @@ class Tracker:
         """Set tags."""
 
         def action() -> None:
-            for key, value in tags.items():
-                self._client.set_tag(self._run, _name(key), value)
+            from mlflow.entities import RunTag
+
+            entries = [RunTag(_name(key), value) for key, value in tags.items()]
+            for chunk in _chunks(entries, _PARAMS_AT_ONCE):
+                self._client.log_batch(self._run, tags=chunk)
 
         self._attempt(action)
 
