@@ -16,7 +16,7 @@ _LINE_SECONDS = 60.0
 
 
 class ProgressReport(TrainerCallback):
-    """Shows how far training is.
+    """Shows how far training is; a context manager, so that an error gives the terminal back.
 
     Args:
         console: where to.
@@ -37,6 +37,12 @@ class ProgressReport(TrainerCallback):
         )
         self._started = self._spoken = 0.0
         self._first = 0
+
+    def __enter__(self) -> ProgressReport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -60,12 +66,6 @@ class ProgressReport(TrainerCallback):
             self._console.print(
                 f"step {state.global_step} of {state.max_steps}, {clock(left)} left"
             )
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Take the bar away."""
-        self._bar.stop()
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:

@@ -31,6 +31,7 @@ from tactful_training.export import Parity, check_parity, export_onnx
 from tactful_training.features import Collator, TrainingRows, encode_rows
 from tactful_training.losses import Loss
 from tactful_training.material import Material, check_fit, load_material
+from tactful_training.memory import keep_freed_memory
 from tactful_training.model import LabelAttentionModel, prior_log_odds, torch_forward
 from tactful_training.model_card import RunRecord
 from tactful_training.packing import pack
@@ -75,6 +76,7 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         TactfulError: of the kind that fits what cannot be used or done.
     """
     check_target(out)
+    keep_freed_memory()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cpus())
     material = load_material(config)
@@ -184,19 +186,20 @@ class _Run:
             model.freeze_word_embeddings()
         device, threads = device_for_training().type, torch.get_num_threads()
         self.say(f"training in {precision} on {device}, {threads} threads")
-        return fit(
-            model,
-            rows,
-            loss,
-            validation,
-            collator=Collator(material.encoding),
-            config=config.training,
-            seed=config.seed,
-            precision=precision,
-            folder=self.work.checkpoints,
-            on_epoch=self.on_epoch,
-            callbacks=[ProgressReport(self.console)],
-        )
+        with ProgressReport(self.console) as report:
+            return fit(
+                model,
+                rows,
+                loss,
+                validation,
+                collator=Collator(material.encoding),
+                config=config.training,
+                seed=config.seed,
+                precision=precision,
+                folder=self.work.checkpoints,
+                on_epoch=self.on_epoch,
+                callbacks=[report],
+            )
 
     def on_epoch(self, epoch: Epoch) -> None:
         self.say(epoch_line(epoch, self.config.training.epochs))
