@@ -18,6 +18,7 @@ from tactful.decisions import Floats
 from tactful.encoding import Batch
 from tactful.inference import Forward
 from tactful.tasks import Tasks
+from tactful_training.dropout import Dropout, replace_dropout
 
 # Far below any attention logit, and finite, so that a softmax over masked positions has no NaN.
 _MASKED = -1e4
@@ -38,7 +39,8 @@ class LabelAttentionModel(nn.Module):
         super().__init__()
         width = int(encoder.config.hidden_size)
         self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
+        replace_dropout(encoder)
         self.attention = nn.Linear(width, labels, bias=False)
         self.scores = nn.Linear(width, labels)
         nn.init.zeros_(self.attention.weight)
