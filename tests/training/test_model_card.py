@@ -14,10 +14,11 @@ from tactful_training.config_schema import Config
 from tactful_training.data.rows import load_data_set, targets
 from tactful_training.encoder import EncoderSource
 from tactful_training.environment import describe_environment, git_commit
+from tactful_training.epochs import Epoch
 from tactful_training.evaluation import evaluate_rows
 from tactful_training.export import Parity
 from tactful_training.model_card import RunRecord, headline, model_card
-from tactful_training.trainer import Epoch, Fitted
+from tactful_training.trainer import Fitted
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from rich.console import Console
 from transformers import TrainerControl, TrainerState
 
 from tactful_training import progress
+from tactful_training.epochs import Epoch
 from tactful_training.progress import ProgressReport, clock, epoch_line
-from tactful_training.trainer import Epoch
 
 
 def walk(report: ProgressReport, steps: int, first: int = 0) -> None:

@@ -20,11 +20,12 @@ from tactful import Classifier
 from tactful_training import trainer
 from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
+from tactful_training.epochs import Epoch
 from tactful_training.features import Collator, TrainingRows, encode_rows
 from tactful_training.losses import Loss
 from tactful_training.material import load_material
 from tactful_training.model import LabelAttentionModel
-from tactful_training.trainer import Epoch, Fitted, fit
+from tactful_training.trainer import Fitted, fit
 from tactful_training.validation import Validation
 from tactful_training.work import open_work_folder
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tactful_training.trainer import Epoch
+from tactful_training.epochs import Epoch
 
 # Without a terminal (a log file), a line now and then shows that training goes on.
 _LINE_SECONDS = 60.0

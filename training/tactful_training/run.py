@@ -20,10 +20,10 @@ from tactful.inference import RowOutput
 from tactful.session import Session
 from tactful.writing import check_target
 from tactful_training.calibration import calibrate
-from tactful_training.config import flat
 from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.environment import describe_environment, git_commit
+from tactful_training.epochs import Epoch
 from tactful_training.evaluation import evaluate_classifier
 from tactful_training.evaluation_result import Evaluation
 from tactful_training.evidence_words import evidence_tasks
@@ -37,8 +37,8 @@ from tactful_training.model_card import RunRecord
 from tactful_training.packing import pack
 from tactful_training.precision import Precision, choose_precision
 from tactful_training.progress import ProgressReport, epoch_line
-from tactful_training.tracking import BUNDLE, Tracker
-from tactful_training.trainer import Epoch, Fitted, device_for_training, fit
+from tactful_training.tracked_run import TrackedRun
+from tactful_training.trainer import Fitted, device_for_training, fit
 from tactful_training.validation import Validation
 from tactful_training.work import WorkFolder, open_work_folder
 
@@ -81,18 +81,26 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         torch.set_num_threads(available_cpus())
     material = load_material(config)
     with open_work_folder(material.identity(config)) as work:
-        run = _Run(config, material, work, Tracker(), console)
-        run.introduce()
-        run.open_tracking()
+        run = _Run(config, material, work, TrackedRun(work), console)
+        run.begin()
+        tracker = run.tracked.tracker
         try:
             result = run.carry_out(out)
         except KeyboardInterrupt:
-            run.tracker.close("KILLED")
+            tracker.close("KILLED")
             raise
         except Exception:
-            run.tracker.close("FAILED")
+            tracker.close("FAILED")
             raise
-        run.close_tracking()
+        tracker.close("FINISHED")
+        if tracker.failure is None:
+            work.remove()
+        else:
+            run.warn(
+                f"the bundle is complete, but MLflow at {tracker.uri} does not have all of the "
+                f"run ({tracker.failure}). It is kept in {work.path}: once the server answers, "
+                "the same command sends it without training again."
+            )
         return result
 
 
@@ -103,7 +111,7 @@ class _Run:
     config: Config
     material: Material
     work: WorkFolder
-    tracker: Tracker
+    tracked: TrackedRun
     console: Console
 
     def carry_out(self, out: Path) -> TrainingResult:
@@ -119,7 +127,7 @@ class _Run:
         if fitted is None:
             fitted = self.fit(loss, validation, precision)
             self.work.save_fitted(fitted)
-        self.track_epochs(fitted.epochs)
+        self.tracked.send_epochs(fitted.epochs)
         model, outputs, parity = self.export(fitted, validation)
         heads = self.calibrate(outputs)
         engine = Engine(heads, material.encoder.tokenizer, model)
@@ -137,16 +145,15 @@ class _Run:
             evaluations=evaluations,
             environment=describe_environment(),
             commit=git_commit(),
-            tracking_run=self.tracker.run_id,
+            tracking_run=self.tracked.tracker.run_id,
         )
         bundle = pack(out, record, engine, model, material.rows["validation"])
-        self.track_result(record, out, bundle)
-        return TrainingResult(
-            out, bundle, evaluations, material, self.tracker.uri, self.tracker.run_id
-        )
+        self.tracked.send_result(record, out, bundle)
+        tracker = self.tracked.tracker
+        return TrainingResult(out, bundle, evaluations, material, tracker.uri, tracker.run_id)
 
-    def introduce(self) -> None:
-        """Say what is trained on what."""
+    def begin(self) -> None:
+        """Say what is trained on what, and open the MLflow run."""
         material = self.material
         sizes = ", ".join(f"{len(rows)} {split}" for split, rows in material.rows.items())
         tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in material.tasks)
@@ -154,6 +161,12 @@ class _Run:
         self.say(f"encoder {material.encoder.name}, weights {material.encoder.sha256[:12]}")
         if self.work.resumed:
             self.say(f"resuming the interrupted run in {self.work.path}")
+        self.tracked.open(self.config, material)
+        tracker = self.tracked.tracker
+        if tracker.failure is not None:
+            self.warn(
+                f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on"
+            )
 
     def precision(self) -> Precision:
         """The precision of this run; a resumed one keeps its own."""
@@ -203,7 +216,7 @@ class _Run:
 
     def on_epoch(self, epoch: Epoch) -> None:
         self.say(epoch_line(epoch, self.config.training.epochs))
-        self.track_epochs((epoch,))
+        self.tracked.send_epochs((epoch,))
 
     def export(
         self, fitted: Fitted, validation: Validation
@@ -252,56 +265,6 @@ class _Run:
             )
             for split in ("validation", "test")
         }
-
-    def open_tracking(self) -> None:
-        tracker, state = self.tracker, self.work.state
-        tracker.open(self.config.tracking.experiment, self.work.path.name, state.tracking_run)
-        if tracker.run_id not in (None, state.tracking_run):
-            state.tracking_run, state.tracked_epochs = tracker.run_id, 0
-            self.work.save()
-        data = {f"data.sha256.{name}": d for name, d in self.material.data.digests.items()}
-        found = {"encoder.sha256": self.material.encoder.sha256}
-        tracker.log_params({**flat(self.config), **found, **data})
-        if tracker.failure is not None:
-            self.warn(
-                f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on"
-            )
-
-    def track_epochs(self, epochs: Sequence[Epoch]) -> None:
-        """Send the epochs that MLflow does not have yet."""
-        for epoch in epochs:
-            if epoch.number > self.work.state.tracked_epochs:
-                self.tracker.log_metrics(epoch.metrics, step=epoch.number)
-                if self.tracker.failure is None:
-                    self.work.state.tracked_epochs = epoch.number
-                    self.work.save()
-
-    def track_result(self, record: RunRecord, out: Path, bundle: str) -> None:
-        """Send what was measured, what it was made with, and the bundle."""
-        metrics = {
-            "export/logit_difference": record.parity.logits,
-            "export/token_score_difference": record.parity.token_scores,
-        }
-        for split, evaluation in record.evaluations.items():
-            metrics |= {f"{split}/{path}": value for path, value in evaluation.flat().items()}
-        self.tracker.log_metrics(metrics, step=record.fitted.best)
-        tags = {f"environment.{name}": value for name, value in record.environment.items()}
-        tags |= {"bundle": bundle, "precision": record.precision}
-        if record.commit is not None:
-            tags["mlflow.source.git.commit"] = record.commit
-        self.tracker.set_tags(tags)
-        self.tracker.log_folder(out, BUNDLE)
-
-    def close_tracking(self) -> None:
-        self.tracker.close("FINISHED")
-        if self.tracker.failure is None:
-            self.work.remove()
-            return
-        self.warn(
-            f"the bundle is complete, but MLflow at {self.tracker.uri} does not have all of the "
-            f"run ({self.tracker.failure}). It is kept in {self.work.path}: once the server "
-            "answers, the same command sends it without training again."
-        )
 
     def say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

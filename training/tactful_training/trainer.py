@@ -24,6 +24,7 @@ from transformers import (
 from tactful_training.checkpoints import last_complete, saving
 from tactful_training.config_schema import Training as TrainingConfig
 from tactful_training.encoder import quiet_transformers
+from tactful_training.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
 from tactful_training.features import Collator, LengthGroups, TrainingRows
 from tactful_training.losses import Loss, combine_windows
 from tactful_training.model import LabelAttentionModel
@@ -33,22 +34,6 @@ from tactful_training.precision import Precision
 CHECKPOINT_SECONDS = 60.0
 SCORE = "score"
 """The validation metric that decides which epoch is best and when training ends."""
-_EVAL, _TRAIN = "eval_", "train_"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is known of one finished epoch.
-
-    Attributes:
-        number: from 1.
-        metrics: ``train/loss``, ``train/loss/<part>``, ``validation/loss/<part>``,
-            ``validation/score`` and so on. Train losses of an epoch that was interrupted are of
-            the steps after the interruption.
-    """
-
-    number: int
-    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -122,7 +107,7 @@ def fit(
     per_epoch = math.ceil(len(rows) / config.batch_size)
     return Fitted(
         weights={name: value.detach().cpu() for name, value in model.state_dict().items()},
-        epochs=_epochs(state.log_history),
+        epochs=read_epochs(state.log_history),
         best=math.ceil(best / per_epoch),
     )
 
@@ -239,7 +224,9 @@ class _LabelTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Validate through serving's batching instead of a second one."""
         self._network.eval()
-        metrics = {_EVAL + name: value for name, value in self._validate(self._network).items()}
+        metrics = {
+            VALIDATION_PREFIX + name: value for name, value in self._validate(self._network).items()
+        }
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -249,7 +236,7 @@ class _LabelTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._batches:
             for name, value in self._sums.items():
-                logs[_TRAIN + name] = value.item() / self._batches
+                logs[TRAIN_PREFIX + name] = value.item() / self._batches
             self._sums, self._batches = {}, 0
         super().log(logs, start_time)
 
@@ -286,7 +273,7 @@ class _Epochs(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._on_epoch(_epochs(state.log_history)[-1])
+        self._on_epoch(read_epochs(state.log_history)[-1])
 
 
 class _TimedCheckpoints(TrainerCallback):
@@ -307,19 +294,3 @@ class _TimedCheckpoints(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._saved = time.monotonic()
-
-
-def _epochs(history: Sequence[Mapping[str, float]]) -> tuple[Epoch, ...]:
-    """Epochs from the Trainer's log: one entry of training, one of validation for each."""
-    metrics: dict[int, dict[str, float]] = {}
-    for entry in history:
-        number = math.ceil(entry["epoch"])
-        for name, value in entry.items():
-            if name == "loss" or name == "learning_rate":
-                metrics.setdefault(number, {})[f"train/{name}"] = value
-            elif name.startswith(_TRAIN) and "loss" in entry:
-                part = name.removeprefix(_TRAIN)
-                metrics.setdefault(number, {})[f"train/loss/{part}"] = value
-            elif name.startswith(_EVAL):
-                metrics.setdefault(number, {})[f"validation/{name.removeprefix(_EVAL)}"] = value
-    return tuple(Epoch(number, found) for number, found in sorted(metrics.items()))

@@ -19,10 +19,11 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 
+from tactful_training.epochs import Epoch
 from tactful_training.errors import RunError
 from tactful_training.files import write_atomically
 from tactful_training.precision import Precision
-from tactful_training.trainer import Epoch, Fitted
+from tactful_training.trainer import Fitted
 
 RUNS = Path("runs")
 _STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.safetensors"
