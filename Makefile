@@ -10,7 +10,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 # What is built in isolation is pinned too, hence --build-constraint.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+# Not compiled: most of these modules are never imported, and Python compiles the others by itself.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 

@@ -25,9 +25,9 @@ from tactful_training.evidence_words import evidence_counts
 _GRID = np.arange(5, 96) / 100
 _EVIDENCE_GRID = np.arange(2, 19) / 20
 # The curve is averaged over thresholds this near on either side.
-_SMOOTHED_OVER = 0.05
+_SMOOTHED_OVER = 0.1
 # Positives at which a label's own optimum and the pooled one weigh the same.
-_PULL = 30
+_PULL = 100
 _WITHOUT_POSITIVES = 0.5
 
 
