@@ -18,7 +18,7 @@ from tactful.tasks import Task, Tasks
 
 Floats = npt.NDArray[np.float32]
 ACTIVATIONS = {"multilabel": "sigmoid", "single": "softmax"}
-_HEADS_KEYS = ("max_tokens", "max_windows", "window_overlap", "tasks")
+_HEADS_KEYS = ("max_tokens", "max_windows", "window_overlap", "use_context", "tasks")
 _TASK_KEYS = ("name", "kind", "activation", "labels")
 _LABEL_KEYS = ("name", "description", "slope", "intercept")
 
@@ -85,6 +85,7 @@ class Heads:
         max_tokens: length of the longest window, special tokens included.
         max_windows: how many windows of one reply are read at most.
         window_overlap: how many reply tokens two neighbouring windows share.
+        use_context: whether the model reads what the customer said before.
 
     Raises:
         ValueError: the limits contradict each other, or the tasks do.
@@ -94,6 +95,7 @@ class Heads:
     max_tokens: int
     max_windows: int
     window_overlap: int
+    use_context: bool = True
 
     def __post_init__(self) -> None:
         check_limits(self.max_tokens, self.max_windows, self.window_overlap)
@@ -110,6 +112,7 @@ class Heads:
             "max_tokens": self.max_tokens,
             "max_windows": self.max_windows,
             "window_overlap": self.window_overlap,
+            "use_context": self.use_context,
             "tasks": [_task_to_json(head) for head in self.heads],
         }
 
@@ -127,9 +130,14 @@ class Heads:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{key} must be a whole number, not {value!r}")
             limits[key] = value
+        use_context = fields["use_context"]
+        if not isinstance(use_context, bool):
+            raise ValueError(f"use_context must be true or false, not {use_context!r}")
         tasks = _list(fields["tasks"], "tasks")
         return cls(
-            tuple(_task_from_json(task, f"tasks[{i}]") for i, task in enumerate(tasks)), **limits
+            tuple(_task_from_json(task, f"tasks[{i}]") for i, task in enumerate(tasks)),
+            **limits,
+            use_context=use_context,
         )
 
 

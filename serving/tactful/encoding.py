@@ -78,14 +78,22 @@ class ReplyEncoding:
         max_tokens: length of the longest window, special tokens included.
         max_windows: how many windows of one reply are read at most.
         window_overlap: how many reply tokens two neighbouring windows share.
+        use_context: False for a model that was trained on replies alone: it is never fed any.
 
     Raises:
         ValueError: the tokenizer cannot be used, or the limits contradict each other.
     """
 
     def __init__(
-        self, tokenizer_json: bytes, *, max_tokens: int, max_windows: int, window_overlap: int
+        self,
+        tokenizer_json: bytes,
+        *,
+        max_tokens: int,
+        max_windows: int,
+        window_overlap: int,
+        use_context: bool = True,
     ) -> None:
+        self._use_context = use_context
         self._capacity = max_tokens - SPECIAL_TOKENS
         self._max_windows = max_windows
         self._stride = self._capacity - window_overlap
@@ -108,6 +116,8 @@ class ReplyEncoding:
 
         Any text is taken; a lone surrogate counts as U+FFFD, one for one.
         """
+        if not self._use_context:
+            pairs = [(reply, None) for reply, _ in pairs]
         texts = [_well_formed(reply) for reply, _ in pairs]
         contexts = [_well_formed(context) for _, context in pairs if context]
         encodings = self._tokenizer.encode_batch(texts + contexts, add_special_tokens=False)

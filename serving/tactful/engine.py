@@ -60,6 +60,7 @@ class Engine:
                 max_tokens=heads.max_tokens,
                 max_windows=heads.max_windows,
                 window_overlap=heads.window_overlap,
+                use_context=heads.use_context,
             )
         except ValueError as error:
             raise ValueError(f"tokenizer.json: {error}") from error

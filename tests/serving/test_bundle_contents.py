@@ -81,6 +81,7 @@ def first_label(labels: dict[str, Any]) -> dict[str, Any]:
         (lambda c: c.update(max_tokens=True), "max_tokens"),
         (lambda c: c.update(max_tokens=4), "window_overlap"),
         (lambda c: c.update(max_windows=0), "max_windows"),
+        (lambda c: c.update(use_context=1), "use_context"),
         (lambda c: c.update(more=1), "more"),
         (lambda c: c.update(tasks={}), "tasks"),
         (lambda c: c.update(tasks=[]), "task"),

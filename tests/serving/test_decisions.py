@@ -89,6 +89,7 @@ def test_labels_json_gives_the_same_numbers_back(values: Floats) -> None:
     read = Heads.from_json(strict_json(canonical_json(written.to_json())))
     assert read.tasks == written.tasks
     assert (read.max_tokens, read.max_windows, read.window_overlap) == (20, 2, 4)
+    assert read.use_context
     for before, after in zip(written.heads, read.heads, strict=True):
         for field in ("slope", "intercept", "thresholds", "evidence_thresholds"):
             one, other = getattr(before, field), getattr(after, field)

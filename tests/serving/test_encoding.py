@@ -224,3 +224,13 @@ def test_limits_that_contradict_each_other(
             max_windows=windows,
             window_overlap=overlap,
         )
+
+
+def test_an_encoding_without_context_reads_the_reply_alone(bundle_parts: dict[str, bytes]) -> None:
+    limits = {"max_tokens": 24, "max_windows": 4, "window_overlap": 6}
+    tokenizer = bundle_parts["tokenizer.json"]
+    bare = ReplyEncoding(tokenizer, **limits, use_context=False)
+    [alone] = ReplyEncoding(tokenizer, **limits).encode([("so sorry", None)])
+    [given] = bare.encode([("so sorry", "my parcel is late")])
+
+    assert np.array_equal(given.windows[0].input_ids, alone.windows[0].input_ids)

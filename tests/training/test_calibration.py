@@ -13,7 +13,7 @@ from tactful_training.calibration import IDENTITY, calibrate, fit_platt, fit_tem
 from tactful_training.config_schema import Encoding
 from tactful_training.data.rows import EvidenceSpan, Row
 
-LIMITS = Encoding(max_tokens=32, max_windows=2, window_overlap=4)
+LIMITS = Encoding(max_tokens=32, max_windows=2, window_overlap=4, use_context=True)
 TASKS = Tasks(
     (
         Task("moves", "multilabel", {"sorry": "", "thanks": "", "rare": ""}),

@@ -19,7 +19,6 @@ from tactful_training.config_schema import Config
 from tactful_training.data.rows import load_data_set
 from tactful_training.errors import DataError, ExportError, RunError
 from tactful_training.evaluation import evaluate_classifier
-from tactful_training.material import load_material
 from tactful_training.run import TrainingResult, train
 from tactful_training.summary import choose_samples, print_summary
 from tactful_training.work import open_work_folder
@@ -163,9 +162,12 @@ def test_a_task_that_nothing_is_known_of_is_refused_at_once(
         run(make_config(data__folder=folder), workplace / "out")
 
 
-def test_without_context_none_is_read(make_config: Make) -> None:
-    material = load_material(make_config(data__use_context="false"))
-    assert all(row.context is None for rows in material.rows.values() for row in rows)
+def test_a_bundle_trained_without_context_reads_none(make_config: Make, workplace: Path) -> None:
+    run(make_config(encoding__use_context="false"), workplace / "out")
+    classifier = Classifier.load(workplace / "out")
+
+    alone = classifier.classify("please wait")
+    assert classifier.classify("please wait", context="my parcel is late").scores == alone.scores
 
 
 def test_training_stops_early_and_keeps_the_best_epoch(make_config: Make, workplace: Path) -> None:

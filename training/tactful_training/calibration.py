@@ -166,4 +166,5 @@ def _heads(heads: Sequence[TaskHead], encoding: EncodingConfig) -> Heads:
         max_tokens=encoding.max_tokens,
         max_windows=encoding.max_windows,
         window_overlap=encoding.window_overlap,
+        use_context=encoding.use_context,
     )

@@ -23,7 +23,6 @@ class Data(_Section):
     """What to train on."""
 
     folder: _Text
-    use_context: bool
     limit: _Count | None
 
 
@@ -41,6 +40,7 @@ class Encoding(_Section):
     max_tokens: Annotated[int, Field(ge=8)]
     max_windows: _Count
     window_overlap: Annotated[int, Field(ge=0)]
+    use_context: bool
 
     @model_validator(mode="after")
     def _windows_advance(self) -> Encoding:

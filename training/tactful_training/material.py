@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import transformers
@@ -55,8 +55,6 @@ def load_material(config: Config) -> Material:
     rows = {}
     for split in SPLITS:
         rows[split] = data.split(split)[: config.data.limit]
-        if not config.data.use_context:
-            rows[split] = [replace(row, context=None) for row in rows[split]]
     _check_tasks(data, rows)
     encoder = find_encoder(config.encoder)
     limits = config.encoding
@@ -66,6 +64,7 @@ def load_material(config: Config) -> Material:
             max_tokens=limits.max_tokens,
             max_windows=limits.max_windows,
             window_overlap=limits.window_overlap,
+            use_context=limits.use_context,
         )
     except ValueError as error:
         raise EncoderError(f"{encoder.folder}: {error}") from error
