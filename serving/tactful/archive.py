@@ -47,7 +47,8 @@ def read_archive(
     """
     contents: dict[str, bytes] = {}
     problems = []
-    folders = set()
+    folders = set()  # that files lie in
+    listed = set()  # that are members themselves
     try:
         with path.open("rb") as file, gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
             stream = _Bounded(unpacked, limit)
@@ -55,8 +56,8 @@ def read_archive(
                 for member in archive:
                     folder, _, name = member.name.removeprefix("./").rpartition("/")
                     if member.isdir() and not folder and name != "..":
-                        continue
-                    if member.name.startswith("/") or ".." in member.name.split("/"):
+                        listed.add(name)
+                    elif member.name.startswith("/") or ".." in member.name.split("/"):
                         problems.append(f"{member.name}: absolute names and '..' are not allowed")
                     elif name not in names or "/" in folder:
                         problems.append(f"{member.name}: extra; allowed: {', '.join(names)}")
@@ -72,6 +73,10 @@ def read_archive(
                 pass
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"the archive is damaged: {error}") from error
+    extra = listed - folders - {"", "."}
+    problems += [
+        f"{name}: extra; only the folder of the files is allowed" for name in sorted(extra)
+    ]
     if len(folders) > 1:
         problems.append(f"files lie in several folders: {', '.join(sorted(folders))}")
     return contents, problems

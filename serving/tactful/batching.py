@@ -26,12 +26,23 @@ def label_stream(
 
     Args:
         engine: the model.
-        items: (reply, context) pairs and errors; read at most `READ_AHEAD` ahead.
+        items: (reply, context) pairs and errors; read at most `READ_AHEAD` ahead. What it raises
+            comes after the results of what it gave.
         to_reading: from a reply and what the engine says of it.
     """
     source = iter(items)
-    while chunk := list(islice(source, READ_AHEAD)):
+    failure: Exception | None = None
+    while failure is None:
+        chunk: list[Pair | InputError] = []
+        try:
+            chunk.extend(islice(source, READ_AHEAD))
+        except Exception as error:
+            failure = error
+        if not chunk:
+            break
         yield from _label_chunk(engine, chunk, to_reading)
+    if failure is not None:
+        raise failure
 
 
 def _label_chunk(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tactful.bundle_files import read_bundle_files
+from tactful.bundle_files import HOW_TO_GET_ONE, read_bundle_files
 from tactful.canonical import strict_json
 from tactful.decisions import Heads
 from tactful.engine import Engine
@@ -53,6 +53,8 @@ class Bundle:
         Raises:
             BundleError: lists what is missing, extra, changed, malformed or not reproduced here.
         """
+        if path == "":  # as a path it would be the working directory
+            raise BundleError("''", [f"it does not exist; {HOW_TO_GET_ONE}"])
         path = Path(path)
         manifest, contents = read_bundle_files(path)
         heads, golden, problems = _parse(contents)

@@ -137,7 +137,8 @@ def _file_problems(listed: Mapping[str, Any], contents: Mapping[str, bytes]) -> 
     for name in CONTENT_FILES:
         if name not in listed:
             problems.append(f"{name}: not listed in {MANIFEST}")
-        elif name in contents and listed[name] != actual[name]:
+        # As JSON: in Python, 1 == 1.0 == True.
+        elif name in contents and canonical_json(listed[name]) != canonical_json(actual[name]):
             problems.append(
                 f"{name}: changed: {MANIFEST} says {listed[name]}, it is {actual[name]}"
             )

@@ -67,6 +67,9 @@ class Classifier:
     ) -> Iterator[Reading | InputError]:
         """Label many replies, lazily and in order; endless iterables are welcome.
 
+        Up to 256 items are read before the first reading is given, to put replies of similar
+        length into one run. Where the iterable itself raises, readings of what it gave come first.
+
         Args:
             items: replies, or (reply, context) pairs.
             errors: what happens to an item that cannot be read: ``raise`` its InputError, or
@@ -91,7 +94,8 @@ class Classifier:
     def _reading(self, reply: str, labelled: Labelled) -> Reading:
         tasks = self.bundle.heads.tasks
         scores, decisions = scores_of(labelled, tasks), decisions_of(labelled, tasks)
-        finder = EvidenceFinder(reply, labelled.encoded.offsets)
+        encoded = labelled.encoded
+        finder = EvidenceFinder(reply, encoded.offsets, truncated=encoded.truncated)
 
         def read(head: TaskHead, label: str) -> LabelReading:
             index = head.task.names.index(label)

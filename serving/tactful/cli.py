@@ -6,11 +6,13 @@ loads a `typer.Typer` becomes a group of commands, a function becomes a command.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -28,14 +30,36 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_text(stream)
     try:
-        build_app()()
+        try:
+            build_app()()
+        finally:
+            if sys.stdout is not None:  # not left to the interpreter's exit, which would complain
+                sys.stdout.flush()
     except TactfulError as error:
-        Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _discard_output()
+        sys.exit(1)
+    except OSError as error:
+        _discard_output()
+        _fail(str(error), TactfulError.exit_code)
+    except MemoryError:
+        _fail("there is not enough memory for this", TactfulError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    Console(stderr=True).print(
+        f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True
+    )
+    sys.exit(exit_code)
+
+
+def _discard_output() -> None:
+    # What could not be written stays in the buffer, and flushing it at exit would fail again.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_app() -> typer.Typer:
@@ -97,16 +121,17 @@ def label(
 
 
 def _standard_input() -> str:
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise InputError(
             "reply_missing",
             "no reply was given; pass it as an argument or on standard input: "
             'tactful label "I\'m so sorry, Ana."',
         )
-    return sys.stdin.buffer.read().decode("utf-8", errors="replace").removesuffix("\n")
+    # A byte order mark at the beginning is no part of the reply.
+    return sys.stdin.buffer.read().decode("utf-8-sig", errors="replace").removesuffix("\n")
 
 
-def _never_fail_on_text(stream: TextIO) -> None:
+def _never_fail_on_text(stream: TextIO | None) -> None:
     # A reply may hold a lone surrogate, a terminal may know no emoji: `\\ud800` is right JSON, and
     # an escape on the screen is better than a traceback.
     reconfigure = getattr(stream, "reconfigure", None)

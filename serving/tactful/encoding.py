@@ -16,6 +16,9 @@ import numpy.typing as npt
 import tokenizers
 
 SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP] of every window
+# Far above any useful model; more is a damaged file and would exhaust the memory.
+MAX_TOKENS = 65_536
+MAX_WINDOWS = 4_096
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Names by family: BERT, RoBERTa and T5, XLNet.
 _FIRST_TOKENS = ("[CLS]", "<s>", "<cls>")
@@ -168,9 +171,11 @@ class ReplyEncoding:
 
 
 def check_limits(max_tokens: int, max_windows: int, window_overlap: int) -> None:
-    """Raise ValueError where the limits of an encoding contradict each other."""
-    if max_windows < 1:
-        raise ValueError(f"max_windows is {max_windows}; at least 1 is needed")
+    """Raise ValueError where limits of an encoding are absurd or contradict each other."""
+    if not 1 <= max_windows <= MAX_WINDOWS:
+        raise ValueError(f"max_windows is {max_windows}; allowed: 1 to {MAX_WINDOWS}")
+    if max_tokens > MAX_TOKENS:
+        raise ValueError(f"max_tokens is {max_tokens}; at most {MAX_TOKENS} is allowed")
     if not 0 <= window_overlap < max_tokens - SPECIAL_TOKENS:
         raise ValueError(
             f"window_overlap is {window_overlap}; with max_tokens {max_tokens} it must be from 0 "

@@ -44,6 +44,10 @@ class InputError(TactfulError, ValueError):
         super().__init__(message)
 
 
+class ModelError(TactfulError, ValueError):
+    """A model that cannot run what it was given."""
+
+
 class MissingExtraError(TactfulError, ImportError):
     """A feature whose packages belong to an extra that is not installed."""
 

@@ -34,11 +34,15 @@ class EvidenceFinder:
     Args:
         reply: the text.
         offsets: int32 ``[n, 2]``, code points of each token of the reply, in order.
+        truncated: whether text after the last token was not read: it is no evidence.
     """
 
-    def __init__(self, reply: str, offsets: npt.NDArray[np.int32]) -> None:
+    def __init__(
+        self, reply: str, offsets: npt.NDArray[np.int32], *, truncated: bool = False
+    ) -> None:
         self._reply = reply
         self._offsets = offsets
+        self._truncated = truncated
 
     def spans(self, probabilities: Floats, threshold: float) -> list[tuple[int, int]]:
         """The stretches of the reply that carry a label.
@@ -91,7 +95,8 @@ class EvidenceFinder:
         for match in _WORD.finditer(self._reply):
             if match.start() >= read:
                 break
-            words.append(match.span())
+            end = min(match.end(), read) if self._truncated else match.end()
+            words.append((match.start(), end))
         return np.array(words, dtype=np.int64).reshape(-1, 2)
 
     @cached_property
@@ -126,13 +131,6 @@ class EvidenceFinder:
             return start, end
         start += len(text) - len(text.lstrip(_TRIMMED))
         return start, start + len(kept)
-
-
-def find_spans(
-    reply: str, offsets: npt.NDArray[np.int32], probabilities: Floats, threshold: float
-) -> list[tuple[int, int]]:
-    """The evidence of one label in one reply; see `EvidenceFinder.spans`."""
-    return EvidenceFinder(reply, offsets).spans(probabilities, threshold)
 
 
 def _log_odds(probability: Floats | float) -> npt.NDArray[np.float64]:

@@ -14,6 +14,8 @@ _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 # its visible picture, one for one, so that evidence offsets stay right.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 _VISIBLE |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+# Marks that embed or isolate another direction of writing: they could reorder what is shown.
+_VISIBLE |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 
 
 def render_reading(reading: Reading, reply: str) -> RenderableType:

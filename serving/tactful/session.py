@@ -8,6 +8,7 @@ from typing import Any
 from tactful.cpu import available_cpus
 from tactful.decisions import Floats
 from tactful.encoding import Batch
+from tactful.errors import ModelError
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = ("logits", "token_scores")
@@ -52,14 +53,14 @@ class Session:
         """Run one batch: logits ``[W, L]`` and token scores ``[W, T, L]``, both float32.
 
         Raises:
-            ValueError: the graph cannot run it.
+            ModelError: the graph cannot run it.
         """
         feed: dict[str, Any] = {name: getattr(batch, name) for name in INPUTS}
         try:
             logits, token_scores = self._session.run(OUTPUTS, feed)
         except Exception as error:  # see above
             windows, length = batch.input_ids.shape
-            raise ValueError(
+            raise ModelError(
                 f"onnxruntime cannot run {windows} windows of {length} tokens with ids up to "
                 f"{batch.input_ids.max()}: {error}"
             ) from error

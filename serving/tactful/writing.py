@@ -71,7 +71,7 @@ def write_bundle(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.parent):
             _recover(folder)
-            check_target(folder)
+            _check_replaceable(folder)
             aside = _aside(folder, "new")
             try:
                 _write_files(aside, {**files, MANIFEST: manifest_bytes(manifest)})
@@ -92,11 +92,23 @@ def _load_new(aside: Path, folder: Path) -> Bundle:
 
 
 def check_target(folder: Path) -> None:
-    """Refuse a folder that a bundle must not replace because it holds something else.
+    """Refuse a folder that `write_bundle` could not write, before hours of work for it.
 
     Raises:
-        BundleError: it exists and is neither empty nor a bundle.
+        BundleError: it exists and is neither empty nor a bundle, or nothing can be made beside it.
     """
+    _check_replaceable(folder)
+    try:
+        folder = folder.resolve()
+        parent = next(parent for parent in folder.parents if parent.exists())
+        probe = _aside(parent / folder.name, "probe")
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise BundleError(folder, [f"a bundle cannot be written there: {error}"]) from error
+
+
+def _check_replaceable(folder: Path) -> None:
     try:
         found = set(os.listdir(folder))
     except FileNotFoundError:

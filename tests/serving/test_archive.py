@@ -54,6 +54,8 @@ def test_files_at_the_root_or_in_one_folder(
         (("a/../../x", b"", tarfile.REGTYPE), "a/../../x: absolute names"),
         (("/model.onnx", b"", tarfile.REGTYPE), "/model.onnx: absolute names"),
         (("notes.txt", b"", tarfile.REGTYPE), "notes.txt: extra"),
+        (("more", b"", tarfile.DIRTYPE), "more: extra"),
+        (("more/deep", b"", tarfile.DIRTYPE), "more/deep: extra"),
         (("a/b/model.onnx", b"", tarfile.REGTYPE), "a/b/model.onnx: extra"),
         (("link", "model.onnx", tarfile.SYMTYPE), "link: extra"),
         (("model.onnx", b"", tarfile.REGTYPE), "model.onnx: twice"),

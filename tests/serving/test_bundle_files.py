@@ -137,6 +137,23 @@ def test_a_listed_file_that_no_bundle_has(
     assert "manifest.json: lists 'extra.bin'" in problems(bundle_copy)
 
 
+def test_a_size_that_is_no_whole_number(
+    problems: Problems, bundle_copy: Path, rehash: Rehash
+) -> None:
+    files = json.loads((bundle_copy / "manifest.json").read_bytes())["files"]
+    files["README.md"]["size"] *= 1.0
+    rehash(bundle_copy, files=files)
+    assert "README.md: changed" in problems(bundle_copy)
+
+
+def test_no_path_is_not_the_working_directory(
+    sound_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sound_bundle)
+    with pytest.raises(BundleError, match="does not exist; train one"):
+        Bundle.load("")
+
+
 @pytest.mark.parametrize("name", CONTENT_FILES)
 def test_a_file_that_is_not_listed(
     problems: Problems, bundle_copy: Path, rehash: Rehash, name: str

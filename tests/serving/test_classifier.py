@@ -231,13 +231,22 @@ def test_an_endless_stream_is_read_only_a_little_ahead(classifier: Classifier) -
     assert taken == 2 * READ_AHEAD
 
 
-def test_an_error_of_the_source_comes_through(classifier: Classifier) -> None:
+def test_an_error_of_the_source_comes_after_the_readings(classifier: Classifier) -> None:
     def source() -> Iterator[str]:
         yield "ok"
         raise OSError("the disk is gone")
 
+    readings = classifier.classify_many(source())
+    assert next(readings).tone.label == "neutral"
     with pytest.raises(OSError, match="the disk is gone"):
-        list(classifier.classify_many(source()))
+        next(readings)
+
+
+def test_evidence_ends_where_reading_ended(classifier: Classifier) -> None:
+    reply = "so" + "#sorry," * 4000
+    reading = classifier.classify(reply)
+    assert reading.truncated
+    assert all(span.end < 1000 for label in reading.strategies for span in label.evidence)
 
 
 def test_threads_share_a_classifier(classifier: Classifier) -> None:

@@ -211,9 +211,15 @@ def test_a_tokenizer_without_special_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "message"),
-    [((10, 0, 0), "max_windows"), ((10, 1, 7), "window_overlap"), ((3, 1, 0), "window_overlap")],
+    [
+        ((10, 0, 0), "max_windows"),
+        ((10, 4097, 0), "max_windows is 4097; allowed: 1 to 4096"),
+        ((65_537, 1, 0), "max_tokens is 65537; at most 65536"),
+        ((10, 1, 7), "window_overlap"),
+        ((3, 1, 0), "window_overlap"),
+    ],
 )
-def test_limits_that_contradict_each_other(
+def test_limits_that_are_absurd_or_contradict_each_other(
     bundle_parts: dict[str, bytes], limits: tuple[int, int, int], message: str
 ) -> None:
     tokens, windows, overlap = limits

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tactful.evidence import find_spans
+from tactful.evidence import EvidenceFinder
 
 
 def texts(reply: str, marked: dict[str, float], threshold: float = 0.5) -> list[str]:
@@ -17,12 +17,8 @@ def texts(reply: str, marked: dict[str, float], threshold: float = 0.5) -> list[
     for match in re.finditer(r"\w+(?:['.]\w+)*|[^\w\s]", reply):
         offsets.append(match.span())
         probabilities.append(marked.get(match.group(), 0.1))
-    spans = find_spans(
-        reply,
-        np.array(offsets, dtype=np.int32).reshape(-1, 2),
-        np.array(probabilities, dtype=np.float32),
-        threshold,
-    )
+    finder = EvidenceFinder(reply, np.array(offsets, dtype=np.int32).reshape(-1, 2))
+    spans = finder.spans(np.array(probabilities, dtype=np.float32), threshold)
     return [reply[start:end] for start, end in spans]
 
 
@@ -57,7 +53,7 @@ def test_stretches(reply: str, marked: str, expected: list[str]) -> None:
 
 def test_part_of_a_word_marks_the_word() -> None:
     offsets = np.array([[0, 2], [2, 5]], dtype=np.int32)
-    assert find_spans("sorry", offsets, np.float32([0.1, 0.9]), 0.5) == [(0, 5)]
+    assert EvidenceFinder("sorry", offsets).spans(np.float32([0.1, 0.9]), 0.5) == [(0, 5)]
 
 
 def test_weak_stretches_beside_a_strong_one_are_dropped() -> None:
@@ -78,12 +74,20 @@ def test_a_threshold_that_is_no_float32_is_kept() -> None:
 
 def test_no_token_no_evidence() -> None:
     nothing = np.empty((0, 2), dtype=np.int32)
-    assert find_spans("\u200b", nothing, np.empty(0, dtype=np.float32), 0.5) == []
+    assert EvidenceFinder("\u200b", nothing).spans(np.empty(0, dtype=np.float32), 0.5) == []
 
 
 def test_tokens_that_begin_with_the_space_before_a_word() -> None:
     offsets = np.array([[0, 2], [2, 8], [8, 9]], dtype=np.int32)
-    assert find_spans("we  sorry x", offsets, np.float32([0, 0.9, 0]), 0.5) == [(4, 9)]
+    finder = EvidenceFinder("we  sorry x", offsets)
+    assert finder.spans(np.float32([0, 0.9, 0]), 0.5) == [(4, 9)]
+
+
+@pytest.mark.parametrize(("truncated", "end"), [(True, 4), (False, 12)])
+def test_a_word_that_was_read_in_part(truncated: bool, end: int) -> None:
+    offsets = np.array([[0, 2], [2, 4]], dtype=np.int32)
+    finder = EvidenceFinder("so#sorry,etc", offsets, truncated=truncated)
+    assert finder.spans(np.float32([0.9, 0.9]), 0.5) == [(0, end)]
 
 
 @settings(deadline=None, max_examples=200)
@@ -93,12 +97,15 @@ def test_spans_are_words_of_the_reply_in_order(data: st.DataObject, reply: str) 
     offsets = np.array(list(pairwise(cuts)), dtype=np.int32).reshape(-1, 2)
     tokens = st.lists(st.floats(0, 1, width=32), min_size=len(offsets), max_size=len(offsets))
     probabilities = np.array(data.draw(tokens), dtype=np.float32)
-    spans = find_spans(reply, offsets, probabilities, data.draw(st.floats(0, 1)))
+    truncated = data.draw(st.booleans())
+    finder = EvidenceFinder(reply, offsets, truncated=truncated)
+    spans = finder.spans(probabilities, data.draw(st.floats(0, 1)))
     flat = [edge for span in spans for edge in span]
     assert flat == sorted(flat)
     for start, end in spans:
         assert 0 <= start < end <= len(reply)
         assert reply[start:end] == reply[start:end].strip()
         assert "\n" not in reply[start:end]
+        assert not truncated or end <= cuts[-1]
     visible = any(reply[end - 1].strip() for start, end in offsets.tolist() if end > start)
     assert bool(spans) == visible

@@ -99,6 +99,14 @@ def test_a_file_in_the_way(tmp_path: Path, bundle_parts: Parts, manifest_fields:
             write_bundle(folder, manifest_fields=manifest_fields, files=bundle_parts)
 
 
+def test_a_place_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    for folder in (tmp_path / ("x" * 240), tmp_path / "missing" / ("x" * 240)):
+        with pytest.raises(BundleError, match="a bundle cannot be written there"):
+            check_target(folder)  # no room in the name for a folder beside it
+    check_target(tmp_path / "missing" / "fine")
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_empty_folder_is_a_free_place(
     tmp_path: Path, bundle_parts: Parts, manifest_fields: Fields
 ) -> None:
