@@ -104,6 +104,12 @@ def test_flat_and_digest_follow_the_values():
         ("seed.x=1", "seed: {'x': 1} (dict) given"),
         ("encoding.window_overlap=253", "smaller than max_tokens - 3 = 253"),
         ("loss.task_weights.tone=-1", "loss.task_weights.tone: -1 (int) given"),
+        (
+            "encoding.max_tokens=65537",
+            "65537 (int) given, should be less than or equal to 65536",
+        ),
+        ("encoding.max_windows=4097", "4097 (int) given, should be less than or equal to 4096"),
+        ("export.opset=21", "export.opset: 21 (int) given, should be less than or equal to 20"),
         ("encoder.sha256=abc", "encoder.sha256: 'abc'"),
         ("seed", "write key.path=value"),
         ("a..b=1", "write key.path=value"),

@@ -14,7 +14,7 @@ from tactful_training.data.rows import EvidenceSpan, Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation import evaluate_classifier, evaluate_rows
 from tactful_training.evaluation_result import Evaluation
-from tactful_training.evidence_words import evidence_counts, evidence_tasks, is_marked
+from tactful_training.evidence_words import evidence_counts, evidence_tasks
 
 STRATEGIES = Task("strategies", "multilabel", {"apology": "", "gratitude": "", "rare": ""})
 TONE = Task("tone", "single", {"warm": "", "cold": "", "odd": ""})
@@ -247,7 +247,7 @@ def test_evidence_by_hand_wrong_decisions_included() -> None:
         row("c", {"strategies": ()}, reply=THANKS),
         # The task is unknown: what is found says nothing.
         row("d", {"tone": "warm"}, reply=THANKS),
-        # Labelled without marks: no evidence is known.
+        # Labelled without marks: what is found is wrong, as "all spans" says.
         row("e", {"strategies": ("apology",)}),
     ]
     found = [
@@ -257,15 +257,14 @@ def test_evidence_by_hand_wrong_decisions_included() -> None:
         {("strategies", "gratitude"): [(0, 9)]},
         {("strategies", "apology"): [(0, 19)]},
     ]
-    expected = [[1, 1, 1], [0, 1, 4], [0, 3, 0], [0, 0, 0], [0, 0, 0]]
+    expected = [[1, 1, 1], [0, 1, 4], [0, 3, 0], [0, 0, 0], [0, 5, 0]]
     assert evidence_tasks(rows) == {"strategies"}
     assert evidence_counts(rows, found, {"strategies"}).tolist() == expected
-    assert [is_marked(each, "strategies") for each in rows] == [True, True, True, False, False]
 
     scores, decisions = some_answers(rows)
     content = evaluate_rows(rows, TASKS, scores, decisions, found, resamples=20).to_dict()
-    assert content["evidence"]["token_f1"]["value"] == pytest.approx(2 * 1 / (2 * 1 + 5 + 5))
-    assert content["evidence"]["token_precision"]["value"] == pytest.approx(1 / 6)
+    assert content["evidence"]["token_f1"]["value"] == pytest.approx(2 * 1 / (2 * 1 + 10 + 5))
+    assert content["evidence"]["token_precision"]["value"] == pytest.approx(1 / 11)
     assert content["evidence"]["token_recall"]["value"] == pytest.approx(1 / 6)
 
 

@@ -2,15 +2,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from tactful.errors import MissingExtraError
+from tactful_training import extra
 from tactful_training.extra import require_train_extra
 
 
-def test_nothing_happens_where_the_extra_is_installed():
+def test_every_package_is_looked_for_and_found_where_the_extra_is_installed(monkeypatch):
+    found = {}
+
+    def look(module):
+        found[module] = find_spec(module)
+        return found[module]
+
+    monkeypatch.setattr(extra, "find_spec", look)
     require_train_extra("tactful train")
+    assert {"torch", "mlflow", "transformers", "yaml"} <= set(found)
+    assert None not in found.values()
 
 
 def test_a_missing_package_gives_the_install_line(monkeypatch):

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tactful import Classifier
 from tactful.engine import Engine
-from tactful.goldens import check_goldens
+from tactful.goldens import check_goldens, goldens_to_jsonl
 from tactful_training.data.rows import Row
 from tactful_training.goldens import TOLERANCE, choose_goldens
+from tactful_training.summary import choose_samples
 
 REPLIES = [
     "the order is late",
@@ -55,3 +58,12 @@ def test_no_golden_is_near_a_threshold(engine: Engine, rows: list[Row]) -> None:
 def test_the_number_is_kept_and_never_zero(engine: Engine, rows: list[Row]) -> None:
     assert len(choose_goldens(engine, rows, 3)) == 3
     assert len(choose_goldens(engine, rows[:1], 1)) == 1
+
+
+def test_a_row_that_utf8_cannot_hold_is_never_a_golden(engine: Engine, rows: list[Row]) -> None:
+    rows[0] = replace(rows[0], reply="I am so sorry, my friend \ud800")
+    rows[1] = replace(rows[1], context="\udfff my parcel is late")
+    content = goldens_to_jsonl(choose_goldens(engine, rows, 12))
+    assert content.count(b"\n") >= 6
+    assert goldens_to_jsonl(choose_goldens(engine, rows[:2], 12))  # nothing but the tricky texts
+    assert choose_samples(rows[:3]) == rows[2:3]

@@ -148,6 +148,8 @@ def test_a_bad_row_is_named_with_what_is_allowed(tmp_path, change, message):
         (b"[]", "must be a JSON object"),
         (b'{"id": "\xff"}', "not UTF-8"),
         (b"[" * 100_000, "not usable JSON"),
+        (b'{"id": "1", "id": "2", "reply": "x"}', "not usable JSON: keys given twice: 'id'"),
+        (b'{"id": "1", "labels": {"tone": "a", "tone": "b"}}', "keys given twice: 'tone'"),
         (b'{"id": ' + b"9" * 5000 + b"}", "not usable JSON"),
         (b'{"id": "1", "text": "x"}', "no 'reply'; the columns are: id, text"),
     ],

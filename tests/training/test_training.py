@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def test_from_rows_to_a_bundle(make_config: Make, workplace: Path, data_set: Pat
     classifier = Classifier.load(out)
     assert classifier.bundle.id == result.bundle
     rows = load_data_set(data_set).split("test")
-    measured = evaluate_classifier(classifier, rows, resamples=20, seed=13)
+    measured = evaluate_classifier(classifier, rows, resamples=20)
     assert measured.flat() == result.evaluations["test"].flat()
     assert measured.tasks["moves"].headline["micro_f1"].value > 0.7  # it has learnt something
     assert measured.tasks["mood"].headline["accuracy"].value > 0.6
@@ -86,6 +87,36 @@ def test_from_rows_to_a_bundle(make_config: Make, workplace: Path, data_set: Pat
     assert result.bundle in shown.getvalue()
     for row in choose_samples(result.material.rows["test"]):
         assert row.reply in shown.getvalue().replace("\n", " ").replace("  ", " ")
+
+
+def test_a_weight_of_no_task_is_told_once_and_inherited_ones_are_not(
+    make_config: Make, workplace: Path
+) -> None:
+    config = make_config(
+        loss__task_weights__move=2.0, export__tolerance=1.0e-12, training__epochs=1
+    )
+    said = io.StringIO()
+    with pytest.raises(ExportError):  # begun, but not carried through
+        train(config, workplace / "out", console=Console(file=said, width=200))
+    assert said.getvalue().count("loss.task_weights") == 1
+    assert (
+        "warning: loss.task_weights.move has no effect: the data set has no task 'move'; "
+        "did you mean 'moves'?"
+    ) in said.getvalue()
+
+
+def test_a_row_that_utf8_cannot_hold_stops_no_training(
+    make_config: Make, workplace: Path, data_set: Path
+) -> None:
+    folder = shutil.copytree(data_set, workplace / "odd")
+    for path in folder.glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows[:4]:
+            row |= {"reply": row["reply"] + " \ud800", "context": "\udfff"}
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result, _ = run(make_config(data__folder=folder, training__epochs=1), workplace / "out")
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    print_summary(result, Console(file=shown, width=100))
 
 
 def test_the_same_seed_gives_the_same_model(make_config: Make, workplace: Path) -> None:
@@ -209,8 +240,11 @@ def test_an_opset_that_cannot_be_exported_is_found_before_training(
     make_config: Make, workplace: Path
 ) -> None:
     said = io.StringIO()
+    config = make_config()
+    export = config.export.model_copy(update={"opset": 99})  # past the schema
+    config = config.model_copy(update={"export": export})
     with pytest.raises(ExportError, match="opset 99"):
-        train(make_config(export__opset=99), workplace / "out", console=Console(file=said))
+        train(config, workplace / "out", console=Console(file=said))
     assert "epoch" not in said.getvalue()
 
 

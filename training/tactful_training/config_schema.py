@@ -37,8 +37,9 @@ class Encoder(_Section):
 class Encoding(_Section):
     """How a reply and its context become tokens."""
 
-    max_tokens: Annotated[int, Field(ge=8)]
-    max_windows: _Count
+    # The upper ends are those of serving (`tactful.encoding.check_limits`).
+    max_tokens: Annotated[int, Field(ge=8, le=65_536)]
+    max_windows: Annotated[int, Field(ge=1, le=4_096)]
     window_overlap: Annotated[int, Field(ge=0)]
     use_context: bool
 
@@ -92,7 +93,8 @@ class Calibration(_Section):
 class Export(_Section):
     """The ONNX graph and how closely it must reproduce the trained model."""
 
-    opset: Annotated[int, Field(ge=14)]
+    # 20 is the last one of PyTorch's TorchScript exporter.
+    opset: Annotated[int, Field(ge=14, le=20)]
     tolerance: _Positive
 
 

@@ -26,25 +26,14 @@ def evidence_tasks(rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(span.task for row in rows for span in row.evidence)
 
 
-def is_marked(row: Row, task: str) -> bool:
-    """Whether evidence of the task is known in this row.
-
-    It is not where the labels are unknown, nor where there are labels but no marks at all: such a
-    row was labelled without evidence. A row without any label has no evidence, and that is known.
-    """
-    labels = row.labels.get(task)
-    if labels is None:
-        return False
-    return not labels or any(span.task == task for span in row.evidence)
-
-
 def evidence_counts(rows: Sequence[Row], found: Sequence[Spans], tasks: Collection[str]) -> Floats:
     """Compare the marked spans with the spans of decided labels, wrong decisions included.
 
-    A row takes part in the tasks that are marked in it (`is_marked`).
+    A row takes part in the tasks whose labels are known in it. One with labels but without marks
+    has nothing to find: all that is found in it is wrong.
 
     Args:
-        rows: the marked rows.
+        rows: the labelled rows.
         found: the spans of each row's decided labels.
         tasks: the tasks to compare.
 
@@ -58,7 +47,7 @@ def evidence_counts(rows: Sequence[Row], found: Sequence[Spans], tasks: Collecti
         for task, label, start, end in row.evidence:
             marked.setdefault((task, label), []).append((start, end))
         for task in tasks:
-            if is_marked(row, task):
+            if row.labels.get(task) is not None:
                 gold = _covered(marked, task, words)
                 read = _covered(spans, task, words)
                 count += (len(gold & read), len(read - gold), len(gold - read))

@@ -33,19 +33,21 @@ def choose_goldens(engine: Engine, rows: Sequence[Row], count: int) -> list[Gold
     A few tricky texts, one reply of several windows, and rows that between them show as many
     labels as possible, with and without context. Only replies all of whose scores keep a distance
     from the thresholds: otherwise a rounding error of another processor would be a wrong decision.
+    Rows that no UTF-8 file can hold (half a surrogate pair) are passed over.
 
     Args:
         engine: the shipped model.
         rows: the validation split.
         count: how many, if so many are to be had.
     """
+    rows = [row for row in rows if row.is_encodable]
     chosen = _safe(engine, _TRICKY)
     chosen += islice(_safe_long(engine, rows), 1)
     # Every other row without its context, as a reply may come in service.
     pairs = [
         (row.reply, row.context if n % 2 else None) for n, row in enumerate(rows[:_CANDIDATES])
     ]
-    chosen += _diverse(engine, pairs)
+    chosen += _diverse(engine, pairs or _TRICKY)
     return make_goldens(engine, list(dict.fromkeys(chosen))[:count])
 
 

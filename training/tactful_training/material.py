@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import transformers
 
 from tactful.encoding import ReplyEncoding
 from tactful.tasks import Tasks
-from tactful_training.config import digest
+from tactful_training.config import digest, load_config
 from tactful_training.config_schema import Config
 from tactful_training.data.rows import SPLITS, DataSet, Row, load_data_set, targets
 from tactful_training.encoder import EncoderSource, find_encoder
 from tactful_training.errors import DataError, EncoderError
+from tactful_training.shipped import DEFAULT_CONFIG, shipped_root
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,24 @@ def check_fit(model: transformers.PreTrainedModel, material: Material, max_token
             f"the tokenizer in {where} knows tokens up to number {largest}, the "
             f"encoder beside it {model.config.vocab_size} tokens: they do not belong together"
         )
+
+
+def weights_without_task(config: Config, tasks: Tasks) -> list[str]:
+    """A warning for each name in ``loss.task_weights`` that is no task, so has no effect.
+
+    The names of the shipped default config are none: every config inherits them.
+    """
+    names = [task.name for task in tasks]
+    inherited = load_config(shipped_root() / "configs" / DEFAULT_CONFIG).loss.task_weights
+    lines = []
+    for name in config.loss.task_weights:
+        if name not in names and name not in inherited:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(names)}"
+            lines.append(
+                f"loss.task_weights.{name} has no effect: the data set has no task {name!r}; {hint}"
+            )
+    return lines
 
 
 def _check_tasks(data: DataSet, rows: Mapping[str, Sequence[Row]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -34,20 +35,30 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.devi
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if _is_clearly_faster(torch.bfloat16, torch.float32) else "fp32"
+    return faster_precision(_time_products())
 
 
-def _is_clearly_faster(candidate: torch.dtype, reference: torch.dtype) -> bool:
+def faster_precision(seconds: Mapping[Precision, float]) -> Precision:
+    """bf16 if its product takes clearly less time.
+
+    Args:
+        seconds: format to the time of the same product in it.
+    """
+    return "bf16" if seconds["fp32"] > _CLEARLY * seconds["bf16"] else "fp32"
+
+
+def _time_products() -> dict[Precision, float]:
+    types: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
     operands = {
-        dtype: (torch.ones(_ROWS, _INNER, dtype=dtype), torch.ones(_INNER, _COLUMNS, dtype=dtype))
-        for dtype in (candidate, reference)
+        name: (torch.ones(_ROWS, _INNER, dtype=dtype), torch.ones(_INNER, _COLUMNS, dtype=dtype))
+        for name, dtype in types.items()
     }
     best = dict.fromkeys(operands, float("inf"))
     # In turn, and the shortest time of each: another program on the machine disturbs both alike,
     # and the first round, which sets up the kernels, counts for neither.
     for _ in range(_ROUNDS):
-        for dtype, (left, right) in operands.items():
+        for name, (left, right) in operands.items():
             start = time.perf_counter()
             left @ right
-            best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best[reference] > _CLEARLY * best[candidate]
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best

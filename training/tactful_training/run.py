@@ -30,7 +30,12 @@ from tactful_training.evidence_words import evidence_tasks
 from tactful_training.export import Parity, check_parity, export_onnx
 from tactful_training.features import Collator, TrainingRows, encode_rows
 from tactful_training.losses import Loss
-from tactful_training.material import Material, check_fit, load_material
+from tactful_training.material import (
+    Material,
+    check_fit,
+    load_material,
+    weights_without_task,
+)
 from tactful_training.memory import keep_freed_memory
 from tactful_training.model import LabelAttentionModel, prior_log_odds, torch_forward
 from tactful_training.model_card import RunRecord
@@ -159,6 +164,8 @@ class _Run:
         tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in material.tasks)
         self.say(f"data set {material.data.folder}: {sizes} rows; {tasks}")
         self.say(f"encoder {material.encoder.name}, weights {material.encoder.sha256[:12]}")
+        for line in weights_without_task(self.config, material.tasks):
+            self.warn(line)
         if self.work.resumed:
             self.say(f"resuming the interrupted run in {self.work.path}")
         self.tracked.open(self.config, material)
@@ -254,14 +261,16 @@ class _Run:
         )
 
     def evaluate(self, engine: Engine) -> dict[str, Evaluation]:
-        """Measure the model as it will be served, with its decisions and evidence."""
+        """Measure the model as it will be served, with its decisions and evidence.
+
+        The resamples are those of ``tactful evaluate``, whatever seed the training has.
+        """
         unpacked = Bundle({"name": "unpacked", "digest": ""}, golden=(), card="", engine=engine)
         return {
             split: evaluate_classifier(
                 Classifier(unpacked),
                 self.material.rows[split],
                 resamples=self.config.evaluation.resamples,
-                seed=self.config.seed,
             )
             for split in ("validation", "test")
         }

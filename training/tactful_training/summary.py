@@ -36,7 +36,10 @@ def print_summary(result: TrainingResult, console: Console) -> None:
 def choose_samples(rows: Sequence[Row]) -> list[Row]:
     """Replies of a readable length, with evidence where there is some, of different groups."""
     by_group: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: (len(row.reply) not in _READABLE, -len(row.evidence))):
+    printable = [row for row in rows if row.is_encodable]
+    for row in sorted(
+        printable, key=lambda row: (len(row.reply) not in _READABLE, -len(row.evidence))
+    ):
         by_group.setdefault(row.group, row)
     return list(by_group.values())[:_SAMPLES]
 

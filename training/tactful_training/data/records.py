@@ -50,6 +50,25 @@ def read_records(path: Path) -> Iterator[Record]:
     return reader(path, content)
 
 
+def parse_json(text: str) -> Any:
+    """Parse JSON; an object that has a key twice is an error, as only one value would count.
+
+    Raises:
+        ValueError: says what is wrong.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"keys given twice: {', '.join(map(repr, repeated))}")
+    return entries
+
+
 def _jsonl(path: Path, content: bytes) -> Iterator[Record]:
     content = content.removeprefix(b"\xef\xbb\xbf")
     # Lines end at \n alone: JSON text may hold U+2028 and others that str.splitlines splits at.
@@ -58,7 +77,7 @@ def _jsonl(path: Path, content: bytes) -> Iterator[Record]:
             continue
         place = f"{path}:{number}"
         try:
-            values = json.loads(line.decode("utf-8"))
+            values = parse_json(line.decode("utf-8"))
         except UnicodeDecodeError as error:
             yield Record(place, None, f"not UTF-8 text (byte {error.start + 1} of the line)")
         except json.JSONDecodeError as error:

@@ -13,14 +13,13 @@ column for each task, named ``strategies`` or ``labels.strategies``:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from tactful.tasks import Task, Tasks
-from tactful_training.data.records import Record
+from tactful_training.data.records import Record, parse_json
 
 _UNKNOWN = "null"
 MAX_SHOWN = 80  # characters of a wrong value in a message
@@ -59,6 +58,13 @@ class Row:
     labels: Mapping[str, Decided]
     evidence: tuple[EvidenceSpan, ...]
     columns: Mapping[str, Any]
+
+    @property
+    def is_encodable(self) -> bool:
+        """Whether UTF-8 can hold reply and context: JSON may escape half a surrogate pair."""
+        return not any(
+            "\ud800" <= letter <= "\udfff" for letter in self.reply + (self.context or "")
+        )
 
 
 class RowError(ValueError):
@@ -223,7 +229,7 @@ def _text(values: dict[str, Any], column: str) -> str | None:
 
 def _json(text: str, column: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise RowError(f"{column} is not valid JSON: {error}") from error
 
