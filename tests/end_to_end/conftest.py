@@ -1,0 +1,56 @@
+"""One real training for all end-to-end tests: the smoke config through the installed command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tactful() -> Run:
+    """Runs the installed command; keyword ``code`` is the exit code that is expected."""
+    command = Path(sys.executable).with_name("tactful")
+    plain = {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb"}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TACTFUL_", "MLFLOW_"))}
+
+    def run(
+        *arguments: str, cwd: Path, code: int = 0, stdin: bytes = b"", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        finished = subprocess.run(
+            [command, *arguments],
+            cwd=cwd,
+            env=kept | plain | variables,
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        text = subprocess.CompletedProcess(
+            finished.args,
+            finished.returncode,
+            finished.stdout.decode(),
+            finished.stderr.decode(errors="replace"),
+        )
+        assert text.returncode == code, text.stdout + text.stderr
+        assert "Traceback" not in text.stderr, text.stderr
+        return text
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tactful: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the smoke config was trained; config and data are the package's own.
+
+    What the command printed is in ``printed.txt``.
+    """
+    folder = tmp_path_factory.mktemp("smoke")
+    finished = tactful("train", "smoke", cwd=folder)
+    (folder / "printed.txt").write_text(finished.stdout + finished.stderr, encoding="utf-8")
+    return folder

@@ -1,0 +1,178 @@
+"""From the shipped data to a bundle that is labelled with: everything real."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from tactful import Classifier
+from tactful_training.data.rows import load_data_set
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+BUNDLE = "models/tactful"
+REPLY = "I'm so sorry, Ana 🙈. A courier brings a new one tomorrow; here for you until it works!"
+CONTEXT = "My parcel never came"
+
+
+@pytest.fixture(scope="module")
+def classifier(trained: Path) -> Classifier:
+    return Classifier.load(trained / BUNDLE)
+
+
+def test_a_run_ends_with_a_bundle_three_readings_and_no_leftovers(trained: Path) -> None:
+    assert sorted(path.name for path in (trained / BUNDLE).iterdir()) == [
+        "README.md",
+        "golden.jsonl",
+        "labels.json",
+        "manifest.json",
+        "model.onnx",
+        "tokenizer.json",
+    ]
+    printed = (trained / "printed.txt").read_text(encoding="utf-8")
+    assert printed.count("customer: ") == 3
+    assert printed.count("tone: ") >= 3
+    assert [path.name for path in (trained / BUNDLE).parent.iterdir()] == ["tactful"]
+    assert not list((trained / "runs").glob("*"))
+
+
+def test_the_manifest_says_where_the_model_comes_from(trained: Path) -> None:
+    manifest = json.loads(((trained / BUNDLE) / "manifest.json").read_bytes())
+
+    assert manifest["format"] == 1
+    assert manifest["encoder"]["sha256"].startswith("53aa51172d14")
+    shipped = load_data_set(Path("data_cards/support_replies"))
+    assert set(shipped.digests.values()) <= set(json.dumps(manifest["data"]).split('"'))
+    assert "strategies/macro_f1" in json.dumps(manifest["metrics"])
+
+
+def test_the_store_holds_one_finished_run_with_the_bundle(trained: Path) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{trained}/mlflow.db")
+    experiment = client.get_experiment_by_name("tactful")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.epochs"] == "1"
+    for split in ("validation", "test"):
+        assert 0 <= run.data.metrics[f"{split}/strategies/macro_f1"] <= 1
+        assert 0 <= run.data.metrics[f"{split}/tone/accuracy"] <= 1
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert len(losses) == 1
+    assert math.isfinite(losses[0].value)
+    artifacts = {f.path for f in client.list_artifacts(run.info.run_id, "bundle")}
+    assert artifacts >= {"bundle/model.onnx", "bundle/manifest.json"}
+    manifest = json.loads(((trained / BUNDLE) / "manifest.json").read_bytes())
+    assert run.info.run_id in json.dumps(manifest)
+
+
+def test_python_command_line_and_a_batch_of_64_agree(
+    trained: Path, tactful: Run, classifier: Classifier
+) -> None:
+    alone = classifier.classify(REPLY, context=CONTEXT)
+    printed = tactful("label", REPLY, "--context", CONTEXT, "--json", cwd=trained)
+    rows = load_data_set(Path("data_cards/support_replies")).split("validation")[:63]
+    batch = [(REPLY, CONTEXT), *((row.reply, row.context) for row in rows)]
+    together = next(iter(classifier.classify_many(batch)))
+
+    expected = _scores(alone.to_dict())
+    np.testing.assert_allclose(_scores(json.loads(printed.stdout)), expected, atol=1e-4)
+    np.testing.assert_allclose(_scores(together.to_dict()), expected, atol=1e-4)
+    assert json.loads(printed.stdout)["bundle"] == alone.bundle
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "sorry",
+        "👩‍👩‍👧‍👦 sorry 🙏🏽 about that",
+        unicodedata.normalize("NFD", "Désolé, très désolé, señor"),
+        "אני ממש מצטער על העיכוב",
+        "so\u200bsorry\ufeff about \u202ethat",
+        "so sorry\x00\x07\x1b[2J about that",
+        "a lone \ud83d surrogate, sorry",
+        "\u200b\u200d",
+        "sorry " * 170_000,
+    ],
+    ids=["word", "emoji", "nfd", "rtl", "zero width", "control", "surrogate", "nothing", "1 MB"],
+)
+def test_any_text_is_read_and_quoted_to_the_letter(classifier: Classifier, reply: str) -> None:
+    reading = classifier.classify(reply)
+
+    for strategy in reading.strategies:
+        for span in strategy.evidence:
+            assert reply[span.start : span.end] == span.text != ""
+    assert math.isclose(sum(reading.scores["tone"].values()), 1, abs_tol=1e-5)
+    assert reading.truncated == (len(reply) > 1_000)
+
+
+def test_a_reply_from_standard_input_is_shown_without_steering_the_terminal(
+    trained: Path, tactful: Run
+) -> None:
+    reply = "So sorry \x1b[2J about that \ud83d".encode("utf-8", "surrogatepass")
+    shown = tactful("label", cwd=trained, stdin=reply)
+
+    assert "tone: " in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "message"),
+    [
+        (["label", ""], b"", "empty"),
+        (["label"], b" \n", "empty"),
+        (["label", "hi", "--bundle", "nowhere"], b"", "nowhere"),
+        (["label", "hi", "--bundle", "models/tactful/model.onnx"], b"", "model.onnx"),
+        (["evaluate", "--data", "nowhere"], b"", "nowhere"),
+        (["train", "nowhere.yaml"], b"", "nowhere.yaml"),
+        (["train", "smoke", "--set", "training.epoch=3"], b"", "training.epochs"),
+        (["train", "smoke", "--set", "data.folder=nowhere"], b"", "nowhere"),
+        (["data", "check", "nowhere"], b"", "nowhere"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_message(
+    trained: Path, tactful: Run, arguments: list[str], stdin: bytes, message: str
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (trained / BUNDLE).iterdir()}
+    refused = tactful(*arguments, cwd=trained, stdin=stdin, code=2)
+
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("error: ")
+    assert message in refused.stderr
+    assert {path: path.stat().st_mtime_ns for path in (trained / BUNDLE).iterdir()} == before
+
+
+def test_evaluate_prints_the_agreed_json(trained: Path, tactful: Run) -> None:
+    printed = tactful(
+        "evaluate", "--data", "data_cards/support_replies/validation.jsonl", "--json",
+        "--bundle", str(trained / BUNDLE), cwd=Path.cwd(),
+    )  # fmt: skip
+    result = json.loads(printed.stdout)
+
+    assert result["n"] == 1148
+    for name in ("macro_f1", "micro_f1"):
+        figure = result["strategies"][name]
+        assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+    assert set(result["strategies"]["labels"]["apology"]) >= {
+        "precision",
+        "recall",
+        "f1",
+        "support",
+    }
+    assert result["tone"]["labels"]["neutral"]["support"] == 506
+    assert result["evidence"]["token_f1"]["value"] >= 0
+    assert set(result["calibration"]) == {"strategies", "tone"}
+
+
+def _scores(reading: dict[str, object]) -> list[float]:
+    scores = reading["scores"]
+    assert isinstance(scores, dict)
+    return [score for task in scores.values() for score in task.values()]
