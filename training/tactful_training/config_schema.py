@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tactful.encoding import MAX_TOKENS, MAX_WINDOWS, SPECIAL_TOKENS
+
 _Text = Annotated[str, Field(min_length=1)]
 # Part of file names and of a bundle's id.
 _Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -37,18 +39,17 @@ class Encoder(_Section):
 class Encoding(_Section):
     """How a reply and its context become tokens."""
 
-    # The upper ends are those of serving (`tactful.encoding.check_limits`).
-    max_tokens: Annotated[int, Field(ge=8, le=65_536)]
-    max_windows: Annotated[int, Field(ge=1, le=4_096)]
+    max_tokens: Annotated[int, Field(ge=8, le=MAX_TOKENS)]
+    max_windows: Annotated[int, Field(ge=1, le=MAX_WINDOWS)]
     window_overlap: Annotated[int, Field(ge=0)]
     use_context: bool
 
     @model_validator(mode="after")
     def _windows_advance(self) -> Encoding:
-        # A window holds max_tokens - 3 reply tokens beside [CLS], [SEP] and [SEP].
-        if self.window_overlap >= self.max_tokens - 3:
+        room = self.max_tokens - SPECIAL_TOKENS
+        if self.window_overlap >= room:
             raise ValueError(
-                f"window_overlap must be smaller than max_tokens - 3 = {self.max_tokens - 3}"
+                f"window_overlap must be smaller than max_tokens - {SPECIAL_TOKENS} = {room}"
             )
         return self
 
