@@ -27,7 +27,7 @@ def strict_json(content: bytes) -> Any:
     """
     try:
         return json.loads(
-            content.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
+            content.decode(), object_pairs_hook=unique_keys, parse_constant=_refuse_constant
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start})") from error
@@ -42,12 +42,17 @@ def sha256_hex(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An ``object_pairs_hook`` that refuses a repeated key, as only one value would count.
+
+    Raises:
+        ValueError: names the keys that are given twice.
+    """
     entries = dict(pairs)
     if len(entries) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"keys given twice: {', '.join(repeated)}")
+        raise ValueError(f"keys given twice: {', '.join(map(repr, repeated))}")
     return entries
 
 

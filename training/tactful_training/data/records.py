@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tactful.canonical import unique_keys
 from tactful_training.errors import DataError
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -57,16 +58,7 @@ def parse_json(text: str) -> Any:
         ValueError: says what is wrong.
         RecursionError: it is nested too deeply.
     """
-    return json.loads(text, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"keys given twice: {', '.join(map(repr, repeated))}")
-    return entries
+    return json.loads(text, object_pairs_hook=unique_keys)
 
 
 def _jsonl(path: Path, content: bytes) -> Iterator[Record]:
