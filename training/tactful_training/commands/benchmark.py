@@ -31,6 +31,12 @@ def benchmark(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Save a picture here.")
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The bundle's pretrained encoder, where it is one of your own."
+        ),
+    ] = None,
     bundle: BundleOption = DEFAULT_BUNDLE,
     json_output: JsonOption = False,
 ) -> None:
@@ -58,6 +64,7 @@ def benchmark(
         measured = run_benchmark(
             bundle,
             [(row.reply, row.context) for row in rows],
+            encoder=encoder,
             rounds=rounds,
             singles=singles,
             say=status.update,
