@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tactful_training.bootstrap import Estimate
-from tactful_training.evaluation_result import Evaluation, TaskResult
+from tactful_training.evaluation_result import Confusion, Evaluation, TaskResult
+from tactful_training.slices import LEAST_ROWS, SliceResult, worst_slice
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -37,6 +38,10 @@ def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None
     for name, task in evaluation.tasks.items():
         other = None if baseline is None else baseline.tasks[name]
         parts += [Text(), _labels(name, task, other)]
+        if task.confusion is not None:
+            parts += [Text(), _confusion(name, task.confusion)]
+    if any(evaluation.slices.values()):
+        parts += [Text(), _slices(evaluation)]
     if evaluation.resamples:
         parts.append(
             Text(
@@ -103,6 +108,61 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
             cells.append(_value(baseline.labels[label].estimates["f1"]))
         table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
     return table
+
+
+def _confusion(name: str, confusion: Confusion) -> Table:
+    table = Table(
+        title=f"{name}: what was decided (across) where what was right (down)",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    table.add_column("")
+    for label in confusion.labels:
+        table.add_column(label, justify="right")
+    for label, counts in zip(confusion.labels, confusion.counts, strict=True):
+        table.add_row(Text(label), *(str(count) if count else "·" for count in counts))
+    return table
+
+
+def _slices(evaluation: Evaluation) -> RenderableType:
+    table = Table(title="Slices", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("column", no_wrap=True)
+    table.add_column("value")
+    worst = {name: worst_slice(slices) for name, slices in evaluation.slices.items()}
+    for name in evaluation.slices:
+        table.add_column("rows", justify="right", no_wrap=True)
+        table.add_column(f"{name} {_NAMES[_main(evaluation, name)]}", justify="right")
+        table.add_column("against the rest", justify="right")
+    first = next(iter(evaluation.slices.values()))
+    for column, values in first.items():
+        for value in values:
+            cells: list[Text] = []
+            for name, slices in evaluation.slices.items():
+                result = slices[column][value]
+                style = "bold" if worst[name] == (column, value) else ""
+                cells += [Text(str(result.n)), *(Text(t, style) for t in _slice(result))]
+            table.add_row(Text(column), Text(value), *cells)
+    lines = [
+        f"worst slice of {name}: {place[0]} = {place[1]}" for name, place in worst.items() if place
+    ]
+    small = f"too small: fewer than {LEAST_ROWS} labelled rows, not ranked"
+    return Group(table, Text("\n".join(lines), "bold"), Text(small, "dim"))
+
+
+def _slice(result: SliceResult) -> tuple[str, str]:
+    if result.value is None or result.gap is None:
+        return "too small", ""
+    gap = result.gap
+    if not math.isfinite(gap.value):
+        return f"{_value(result.value)} {_interval(result.value)}", ""
+    between = f" ({gap.low:+.2f} to {gap.high:+.2f})" if math.isfinite(gap.low) else ""
+    return f"{_value(result.value)} {_interval(result.value)}", f"{gap.value:+.2f}{between}"
+
+
+def _main(evaluation: Evaluation, name: str) -> str:
+    """The figure that slices are measured by."""
+    return "accuracy" if "accuracy" in evaluation.tasks[name].headline else "micro_f1"
 
 
 def _value(estimate: Estimate, digits: int = 2) -> str:
