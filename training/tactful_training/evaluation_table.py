@@ -40,8 +40,8 @@ def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None
         parts += [Text(), _labels(name, task, other)]
         if task.confusion is not None:
             parts += [Text(), _confusion(name, task.confusion)]
-    if any(evaluation.slices.values()):
-        parts += [Text(), _slices(evaluation)]
+        if evaluation.slices[name]:
+            parts += [Text(), _slices(evaluation, name)]
     if evaluation.resamples:
         parts.append(
             Text(
@@ -125,44 +125,35 @@ def _confusion(name: str, confusion: Confusion) -> Table:
     return table
 
 
-def _slices(evaluation: Evaluation) -> RenderableType:
-    table = Table(title="Slices", title_justify="left", box=SIMPLE, pad_edge=False)
-    table.add_column("column", no_wrap=True)
+def _slices(evaluation: Evaluation, name: str) -> RenderableType:
+    slices = evaluation.slices[name]
+    worst = worst_slice(slices)
+    figure = _NAMES["accuracy" if "accuracy" in evaluation.tasks[name].headline else "micro_f1"]
+    table = Table(title=f"{name} by slices", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("column")
     table.add_column("value")
-    worst = {name: worst_slice(slices) for name, slices in evaluation.slices.items()}
-    for name in evaluation.slices:
-        table.add_column("rows", justify="right", no_wrap=True)
-        table.add_column(f"{name} {_NAMES[_main(evaluation, name)]}", justify="right")
-        table.add_column("against the rest", justify="right")
-    first = next(iter(evaluation.slices.values()))
-    for column, values in first.items():
-        for value in values:
-            cells: list[Text] = []
-            for name, slices in evaluation.slices.items():
-                result = slices[column][value]
-                style = "bold" if worst[name] == (column, value) else ""
-                cells += [Text(str(result.n)), *(Text(t, style) for t in _slice(result))]
-            table.add_row(Text(column), Text(value), *cells)
-    lines = [
-        f"worst slice of {name}: {place[0]} = {place[1]}" for name, place in worst.items() if place
-    ]
-    small = f"too small: fewer than {LEAST_ROWS} labelled rows, not ranked"
-    return Group(table, Text("\n".join(lines), "bold"), Text(small, "dim"))
+    for heading in ("rows", figure, "95%", "to the rest", "95%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for column, values in slices.items():
+        for value, result in values.items():
+            style = "bold" if (column, value) == worst else "dim" if result.too_small else ""
+            table.add_row(Text(column), Text(value), *_slice(result), style=style)
+    lines = [f"worst: {worst[0]} = {worst[1]}"] if worst else []
+    if any(result.too_small for values in slices.values() for result in values.values()):
+        lines.append(f"dim: too small to be ranked, fewer than {LEAST_ROWS} labelled rows")
+    return Group(table, Text("\n".join(lines)))
 
 
-def _slice(result: SliceResult) -> tuple[str, str]:
+def _slice(result: SliceResult) -> list[str]:
     if result.value is None or result.gap is None:
-        return "too small", ""
+        return [str(result.n), "too small", "", "", ""]
     gap = result.gap
-    if not math.isfinite(gap.value):
-        return f"{_value(result.value)} {_interval(result.value)}", ""
-    between = f" ({gap.low:+.2f} to {gap.high:+.2f})" if math.isfinite(gap.low) else ""
-    return f"{_value(result.value)} {_interval(result.value)}", f"{gap.value:+.2f}{between}"
-
-
-def _main(evaluation: Evaluation, name: str) -> str:
-    """The figure that slices are measured by."""
-    return "accuracy" if "accuracy" in evaluation.tasks[name].headline else "micro_f1"
+    cells = [str(result.n), _value(result.value), _interval(result.value), "", ""]
+    if math.isfinite(gap.value):
+        cells[3] = f"{gap.value:+.2f}"
+    if math.isfinite(gap.low):
+        cells[4] = f"{gap.low:+.2f} to {gap.high:+.2f}"
+    return cells
 
 
 def _value(estimate: Estimate, digits: int = 2) -> str:

@@ -26,7 +26,7 @@ NO_VALUE = "(none)"
 # Rows with known labels that a slice needs: with fewer an interval spans some 20 points.
 LEAST_ROWS = 50
 # A column of more values is sliced only if it is asked for.
-_MOST_VALUES = 12
+_MOST_VALUES = 30
 # Words of a reply: a line, two or three sentences, a paragraph, a letter.
 _LENGTHS = (0, 15, 30, 60)
 
@@ -38,7 +38,8 @@ class SliceResult:
     Attributes:
         n: its rows with known labels.
         value: micro F1 of a multilabel task, accuracy of a single one; None where too small.
-        gap: the same minus that of all other rows; None where too small.
+        gap: the same minus that of all other rows (NaN where those are too few); None where too
+            small.
     """
 
     n: int
@@ -122,7 +123,8 @@ def evaluate_slices(
         large = [index for index, n in enumerate(numbers) if n >= LEAST_ROWS]
         found: dict[str, dict[str, SliceResult]] = {column: {} for column in columns}
         masks = [columns[places[i][0]][places[i][1]] for i in large]
-        measured = dict(zip(large, _measure(totals, masks, drawn), strict=True))
+        comparable = np.array([known.sum() - numbers[i] >= LEAST_ROWS for i in large])
+        measured = dict(zip(large, _measure(totals, masks, comparable, drawn), strict=True))
         for index, (column, value) in enumerate(places):
             found[column][value] = SliceResult(numbers[index], *measured.get(index, (None, None)))
         results[task.name] = found
@@ -145,7 +147,10 @@ def worst_slice(slices: Slices) -> tuple[str, str] | None:
 
 
 def _measure(
-    totals: Floats, masks: Sequence[NDArray[np.bool_]], drawn: Resamples
+    totals: Floats,
+    masks: Sequence[NDArray[np.bool_]],
+    comparable: NDArray[np.bool_],
+    drawn: Resamples,
 ) -> list[tuple[Estimate, Estimate]]:
     """Micro F1 within each mask and its gap to the rest, all in one pass over the resamples."""
     if not masks:
@@ -155,7 +160,7 @@ def _measure(
 
     def statistic(weights: Floats) -> Floats:
         here, whole = weights @ inside, weights @ every
-        value, rest = _micro_f1(here), _micro_f1(whole - here)
+        value, rest = _micro_f1(here), np.where(comparable, _micro_f1(whole - here), np.nan)
         return np.concatenate([value, value - rest], axis=1)
 
     estimates = drawn.estimates(statistic)
