@@ -15,12 +15,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test lint format release clean
+.PHONY: help train test mlflow-test lint format release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train    train the default config on the shipped data: models/tactful, run in mlflow.db"
 	@echo "make test     run the tests"
+	@echo "make mlflow-test  registered models in environments without torch; the one of Spark needs Java"
 	@echo "make lint     ruff (rules and format) and mypy"
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make release  dist/: the wheel, and models/tactful as an archive with its sha256"
@@ -31,6 +32,20 @@ train: $(VENV)/.train
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# What MLflow, a service with the extra registry, and Spark have installed: nothing of training.
+mlflow-test: $(VENV)/.dev
+	@for part in mlflow registry spark; do $(PYTHON) -m venv $(VENV)/light-$$part; done
+	@$(VENV)/light-mlflow/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt numpy onnxruntime tokenizers typer pandas mlflow
+	@$(VENV)/light-registry/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --build-constraint constraints.txt '.[registry]'
+	@$(VENV)/light-spark/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --build-constraint constraints.txt '.[spark]'
+	TACTFUL_MLFLOW_PYTHON=$(abspath $(VENV))/light-mlflow/bin/python \
+	TACTFUL_REGISTRY_PYTHON=$(abspath $(VENV))/light-registry/bin/python \
+	TACTFUL_SPARK_PYTHON=$(abspath $(VENV))/light-spark/bin/python \
+		$(BIN)/python -m pytest -m slow tests/slow $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -59,7 +74,7 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline]'
+	@$(PIP_INSTALL) --editable '.[train,offline,registry,sweep]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

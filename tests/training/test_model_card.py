@@ -17,8 +17,9 @@ from tactful_training.encoder import EncoderSource
 from tactful_training.environment import describe_environment, git_commit
 from tactful_training.epochs import Epoch
 from tactful_training.evaluation import evaluate_answers
+from tactful_training.evaluation_result import headline
 from tactful_training.export import Parity
-from tactful_training.model_card import RunRecord, headline, model_card
+from tactful_training.model_card import RunRecord, model_card
 from tactful_training.trainer import Fitted
 
 

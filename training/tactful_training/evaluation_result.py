@@ -77,7 +77,7 @@ class Confusion:
         return {
             "labels": list(self.labels),
             "counts": [list(row) for row in self.counts],
-            "shares": [[_estimate(cell) for cell in row] for row in self.shares],
+            "shares": [[estimate_to_dict(cell) for cell in row] for row in self.shares],
         }
 
 
@@ -177,16 +177,29 @@ class Evaluation:
         return {path: value for path, value in values.items() if math.isfinite(value)}
 
 
+def headline(evaluation: Evaluation) -> dict[str, Estimate]:
+    """The few figures that speak for a model, by path."""
+    figures = {
+        f"{name}/{key}": estimate
+        for name, task in evaluation.tasks.items()
+        for key, estimate in {**task.headline, "ece": task.ece}.items()
+    }
+    if evaluation.evidence is not None:
+        figures["evidence/token_f1"] = evaluation.evidence["token_f1"]
+    return figures
+
+
 def number(value: float) -> float | None:
     """A finite value as it is, an undefined one as None: JSON has no NaN."""
     return float(value) if math.isfinite(value) else None
 
 
 def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {key: _estimate(estimate) for key, estimate in estimates.items()}
+    return {key: estimate_to_dict(estimate) for key, estimate in estimates.items()}
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
+def estimate_to_dict(estimate: Estimate) -> dict[str, float | None]:
+    """Value and interval; what is undefined is null."""
     return {
         "value": number(estimate.value),
         "low": number(estimate.low),
@@ -210,7 +223,7 @@ def _slice(result: SliceResult) -> dict[str, Any]:
     """``score`` is micro F1 of a multilabel task, accuracy of a single one."""
     content: dict[str, Any] = {"n": result.n, "too_small": result.too_small}
     if result.value is not None and result.gap is not None:
-        content |= {"score": _estimate(result.value), "gap": _estimate(result.gap)}
+        content |= {"score": estimate_to_dict(result.value), "gap": estimate_to_dict(result.gap)}
     return content
 
 
