@@ -175,13 +175,9 @@ def _evaluate_task(
     }
     if task.kind == "single":
         headline = {"accuracy": micro, "macro_f1": macro}
-        said = scores.argmax(axis=1)[:, None]
-        confidence = np.take_along_axis(scores, said, axis=1)
-        outcome = np.take_along_axis(truth, said, axis=1)
     else:
         headline = {"macro_f1": macro, "micro_f1": micro}
-        confidence, outcome = scores, truth
-    bins = calibration_bins(confidence, outcome, drawn)
+    bins = calibration_bins(*said(task, truth, scores), drawn)
     return TaskResult(
         n=int((~np.isnan(truth).any(axis=1)).sum()),
         headline=headline,
@@ -190,6 +186,19 @@ def _evaluate_task(
         reliability=_reliability(bins, drawn),
         confusion=_confusion(task, truth, decisions, drawn) if task.kind == "single" else None,
     )
+
+
+def said(
+    task: Task, truth: NDArray[Any], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What is said with some confidence, and whether it is so: both ``[R, C]``.
+
+    Every label of a multilabel task (``C`` = its labels), the decision of a single one (``C`` = 1).
+    """
+    if task.kind == "multilabel":
+        return scores, truth
+    best = scores.argmax(axis=1)[:, None]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(truth, best, axis=1)
 
 
 def _reliability(bins: Floats, drawn: Resamples) -> list[Bin]:
