@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
@@ -107,7 +107,7 @@ def _flip_rates(comparison: Comparison) -> Table:
     return table
 
 
-def _flips(flips: list[Flip] | tuple[Flip, ...]) -> Iterator[RenderableType]:
+def _flips(flips: Sequence[Flip]) -> Iterator[RenderableType]:
     for flip in flips:
         before, after = (", ".join(labels) or "none" for labels in (flip.a, flip.b))
         right = "" if flip.truth is None else f"; right: {', '.join(flip.truth) or 'none'}"
