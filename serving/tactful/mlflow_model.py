@@ -7,6 +7,7 @@ training.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tactful.classifier import Classifier
@@ -47,13 +48,22 @@ class FlatModel:
             )
         ]
         results = self._classifier.classify_many(pairs, errors="return")
-        rows = [
-            {**dict(zip(COLUMNS, pair, strict=True)), **self._flat.row(result)}
-            for pair, result in zip(pairs, results, strict=True)
-        ]
+        rows = []
+        for pair, result in zip(pairs, results, strict=True):
+            row = {**dict(zip(COLUMNS, pair, strict=True)), **self._flat.row(result)}
+            row["evidence"] = row["evidence"] or []  # Spark takes no null for a list of structs
+            row["error"] = row["error"] and _Problem(row["error"])
+            rows.append(row)
         # As objects: None stays None, where pandas would make it NaN, which is no JSON.
         columns = [*COLUMNS, *self._flat.columns]
         return pd.DataFrame(rows, index=table.index, columns=columns, dtype=object)
+
+
+class _Problem(dict[str, str]):
+    """The reason of a row, whose text is JSON: what a column of text, as in Spark, shows."""
+
+    def __str__(self) -> str:
+        return json.dumps(self, ensure_ascii=False)
 
 
 def _load_pyfunc(path: str) -> FlatModel:

@@ -151,7 +151,6 @@ def model_signature(tasks: Tasks) -> ModelSignature:
             Property("text", text),
         ]
     )
-    problem: Any = Object([Property("code", text), Property("message", text)])
     inputs: list[Any] = [ColSpec(text, "reply"), ColSpec(text, "context", required=False)]
     outputs: list[Any] = [*inputs]
     for task in tasks:
@@ -166,7 +165,8 @@ def model_signature(tasks: Tasks) -> ModelSignature:
         ColSpec(Array(span), "evidence", required=False),
         ColSpec(DataType.boolean, "truncated", required=False),
         ColSpec(text, "bundle"),
-        ColSpec(problem, "error", required=False),
+        # {code, message} or null; as text, since MLflow gives Spark no null for a struct.
+        ColSpec(text, "error", required=False),
     ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
