@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test lint format benchmark release clean
+.PHONY: help train test lint format benchmark mlflow-test release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make lint       ruff (rules and format) and mypy"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
+	@echo "make mlflow-test  registered models in environments without torch; the one of Spark needs Java"
 	@echo "make release    dist/: the wheel, and models/tactful as an archive with its sha256"
 	@echo "make clean      remove .venv, dist and caches; keeps models, runs and mlflow.db"
 
@@ -32,6 +33,20 @@ train: $(VENV)/.train
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# What MLflow, a service with the extra registry, and Spark have installed: nothing of training.
+mlflow-test: $(VENV)/.dev
+	@for part in mlflow registry spark; do $(PYTHON) -m venv $(VENV)/light-$$part; done
+	@$(VENV)/light-mlflow/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt numpy onnxruntime tokenizers typer pandas mlflow
+	@$(VENV)/light-registry/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --build-constraint constraints.txt '.[registry]'
+	@$(VENV)/light-spark/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --build-constraint constraints.txt '.[spark]'
+	TACTFUL_MLFLOW_PYTHON=$(abspath $(VENV))/light-mlflow/bin/python \
+	TACTFUL_REGISTRY_PYTHON=$(abspath $(VENV))/light-registry/bin/python \
+	TACTFUL_SPARK_PYTHON=$(abspath $(VENV))/light-spark/bin/python \
+		$(BIN)/python -m pytest -m slow tests/slow $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -63,7 +78,7 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline]'
+	@$(PIP_INSTALL) --editable '.[train,offline,registry,sweep]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

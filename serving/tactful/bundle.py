@@ -14,6 +14,7 @@ from tactful.engine import Engine
 from tactful.errors import BundleError
 from tactful.goldens import Golden, check_goldens, goldens_from_jsonl
 from tactful.onnx_file import external_data
+from tactful.registry import fetched, is_registry_uri
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Bundle:
         """Verify and open a bundle.
 
         Args:
-            path: a folder or a ``.tar.gz`` archive.
+            path: a folder, a ``.tar.gz`` archive or a model in MLflow (see `tactful.registry`).
             threads: threads of one run; by default the processors this process may use.
 
         Raises:
@@ -58,6 +59,13 @@ class Bundle:
             raise ValueError(f"threads is {threads}; allowed: 1 or more, or None")
         if path == "":  # as a path it would be the working directory
             raise BundleError("''", [f"it does not exist; {HOW_TO_GET_ONE}"])
+        if is_registry_uri(path):
+            uri = str(path)
+            with fetched(uri) as folder:
+                try:
+                    return cls.load(folder, threads=threads)
+                except BundleError as error:
+                    raise BundleError(uri, error.problems) from error
         path = Path(path)
         manifest, contents = read_bundle_files(path)
         heads, golden, problems = _parse(contents)

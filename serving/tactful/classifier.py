@@ -32,7 +32,8 @@ class Classifier:
         """Load and verify a bundle.
 
         Args:
-            path: a bundle's folder or its ``.tar.gz`` archive.
+            path: a bundle's folder, its ``.tar.gz`` archive, or a model in MLflow
+                (``models:/tactful@champion``, extra ``registry``).
             threads: threads of one run; by default the processors this process may use.
 
         Raises:

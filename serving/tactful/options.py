@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-# `str`, not `Path`: later forms of a bundle's address (a registry URI) are no file names.
+# `str`, not `Path`: a registry URI is no file name.
 BundleOption = Annotated[
     str,
     typer.Option(
         "--bundle",
         envvar="TACTFUL_BUNDLE",
         metavar="DIR",
-        help="The model bundle: a folder or a .bundle.tar.gz archive.",
+        help="The model bundle: a folder, a .bundle.tar.gz archive or models:/tactful@champion.",
     ),
 ]
 DEFAULT_BUNDLE = "models/tactful"

@@ -18,6 +18,11 @@ _VISIBLE |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _VISIBLE |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 
 
+def visible(text: str) -> str:
+    """Somebody's text without what could steer the terminal; offsets stay the same."""
+    return text.translate(_VISIBLE)
+
+
 def render_reading(reading: Reading, reply: str) -> RenderableType:
     """Lay out a reading: the reply with evidence coloured, then a line for each decided label.
 
@@ -28,7 +33,7 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
     Returns:
         A ``rich`` renderable; without colour it still quotes every label's words.
     """
-    text = Text(reply.translate(_VISIBLE))
+    text = Text(visible(reply))
     labels = Table.grid(padding=(0, 2))
     colours = 0
     for task, decided in reading.labels.items():
@@ -40,7 +45,7 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
                 colours += 1
             for span in label.evidence:
                 text.stylize(style, span.start, span.end)
-            quotes = " … ".join(f"“{span.text.translate(_VISIBLE)}”" for span in label.evidence)
+            quotes = " … ".join(f"“{visible(span.text)}”" for span in label.evidence)
             name = f"{task}: {label.label}" if single else label.label
             labels.add_row(Text(name, style), f"{label.score:.2f}", Text(quotes))
         if not decided:

@@ -19,7 +19,7 @@ _TASK_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Names that stand beside the tasks in readings, flat rows and evaluations.
 RESERVED = frozenset(
     {
-        *("n", "evidence", "calibration", "bootstrap", "baseline"),
+        *("n", "evidence", "calibration", "bootstrap", "baseline", "slices"),
         *("labels", "scores", "truncated", "bundle", "error", "to_dict"),
         *("id", "group", "reply", "context"),
     }

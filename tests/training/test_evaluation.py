@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from tactful import Classifier
 from tactful.tasks import Task, Tasks
+from tactful_training.answers import Answers
 from tactful_training.data.rows import EvidenceSpan, Row
 from tactful_training.errors import DataError
-from tactful_training.evaluation import evaluate_classifier, evaluate_rows
+from tactful_training.evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation_result import Evaluation
 from tactful_training.evidence_words import evidence_counts, evidence_tasks
 
@@ -65,7 +66,7 @@ def some_answers(rows: Sequence[Row], seed: int = 1) -> tuple[Any, Any]:
 
 def evaluated(rows: Sequence[Row], **options: Any) -> Evaluation:
     scores, decisions = some_answers(rows)
-    return evaluate_rows(rows, TASKS, scores, decisions, None, resamples=100, **options)
+    return evaluate_answers(Answers(rows, TASKS, scores, decisions), resamples=100, **options)
 
 
 def test_headline_figures_are_those_of_scikit_learn_over_the_rows_that_know_the_task() -> None:
@@ -120,21 +121,16 @@ def test_the_json_is_as_the_interfaces_say() -> None:
         row("c", {"strategies": ("gratitude",), "tone": "warm"}, evidence=[SORRY]),
     ]
     scores, decisions = some_answers(rows)
-    evaluation = evaluate_rows(
-        rows,
-        TASKS,
-        scores,
-        decisions,
-        [{}] * 3,
-        thresholds={("strategies", "apology"): 0.4},
-        resamples=50,
-        seed=4,
-    )
+    thresholds = {("strategies", "apology"): 0.4}
+    answers = Answers(rows, TASKS, scores, decisions, [{}] * 3, thresholds)
+    evaluation = evaluate_answers(answers, resamples=50, seed=4)
     content = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
-    assert list(content) == ["n", "strategies", "tone", "evidence", "calibration", "bootstrap"]
+    assert list(content) == [
+        *("n", "strategies", "tone", "evidence", "calibration", "slices", "bootstrap")
+    ]
     assert content["n"] == 3
     assert list(content["strategies"]) == ["n", "macro_f1", "micro_f1", "labels"]
-    assert list(content["tone"]) == ["n", "accuracy", "macro_f1", "labels"]
+    assert list(content["tone"]) == ["n", "accuracy", "macro_f1", "labels", "confusion"]
     assert list(content["evidence"]) == ["token_f1", "token_precision", "token_recall"]
     assert set(content["calibration"]) == {"strategies", "tone"}
     headline = [content["strategies"][key] for key in ("macro_f1", "micro_f1")]
@@ -156,7 +152,10 @@ def test_the_json_is_as_the_interfaces_say() -> None:
         "n",
         "confidence",
         "frequency",
+        "low",
+        "high",
     }
+    assert content["tone"]["confusion"]["labels"] == list(TONE.names)
     assert content["bootstrap"] == {"level": 0.95, "resamples": 50, "groups": 3, "seed": 4}
 
 
@@ -165,7 +164,7 @@ def test_what_is_undefined_is_null_and_left_out_of_the_metrics() -> None:
     scores = np.zeros((6, TASKS.size))
     decisions = np.zeros((6, TASKS.size), dtype=bool)
     decisions[:, 3] = scores[:, 3] = True
-    evaluation = evaluate_rows(rows, TASKS, scores, decisions, [{}] * 6, resamples=20)
+    evaluation = evaluate_answers(Answers(rows, TASKS, scores, decisions, [{}] * 6), resamples=20)
     content = evaluation.to_dict()
     nothing = {"value": None, "low": None, "high": None}
     assert content["strategies"]["macro_f1"] == content["strategies"]["micro_f1"] == nothing
@@ -182,12 +181,31 @@ def test_what_is_undefined_is_null_and_left_out_of_the_metrics() -> None:
         "n": 0,
         "confidence": None,
         "frequency": None,
+        "low": None,
+        "high": None,
     }
     assert content["evidence"] is None
     flat = evaluation.flat()
     assert "strategies/macro_f1" not in flat
     assert flat["tone/accuracy"] == flat["tone/accuracy_low"] == 1
     json.dumps(content, allow_nan=False)
+
+
+def test_the_confusion_matrix_and_the_reliability_curve_have_intervals() -> None:
+    rows = some_rows()
+    evaluation = evaluated(rows)
+    _, decisions = some_answers(rows)
+    confusion = evaluation.tasks["tone"].confusion
+    assert confusion is not None
+    known = [i for i, r in enumerate(rows) if r.labels["tone"] is not None]
+    tones = [TONE.names.index(str(rows[i].labels["tone"])) for i in known]
+    expected = confusion_matrix(tones, decisions[known, 3:].argmax(axis=1))
+    assert np.array(confusion.counts).tolist() == expected.tolist()
+    recall = evaluation.tasks["tone"].labels["cold"].estimates["recall"]
+    assert confusion.shares[1][1] == recall
+    assert evaluation.tasks["strategies"].confusion is None
+    for each in evaluation.tasks["strategies"].reliability:
+        assert each.frequency.low <= each.frequency.value <= each.frequency.high
 
 
 def test_flat_metrics_follow_the_paths_of_the_json() -> None:
@@ -225,7 +243,7 @@ def test_a_task_that_no_row_knows_is_not_in_the_result() -> None:
     with pytest.raises(DataError, match="no row has labels of the tasks strategies, tone"):
         evaluated([row("r", {})])
     with pytest.raises(DataError, match="no rows"):
-        evaluate_rows([], TASKS, np.zeros((0, 6)), np.zeros((0, 6), bool), None)
+        evaluate_answers(Answers([], TASKS, np.zeros((0, 6)), np.zeros((0, 6), bool)))
 
 
 SORRY = EvidenceSpan("strategies", "apology", 5, 13)  # "so sorry" of "I am so sorry, Ana."
@@ -262,7 +280,9 @@ def test_evidence_by_hand_wrong_decisions_included() -> None:
     assert evidence_counts(rows, found, {"strategies"}).tolist() == expected
 
     scores, decisions = some_answers(rows)
-    content = evaluate_rows(rows, TASKS, scores, decisions, found, resamples=20).to_dict()
+    content = evaluate_answers(
+        Answers(rows, TASKS, scores, decisions, found), resamples=20
+    ).to_dict()
     assert content["evidence"]["token_f1"]["value"] == pytest.approx(2 * 1 / (2 * 1 + 10 + 5))
     assert content["evidence"]["token_precision"]["value"] == pytest.approx(1 / 11)
     assert content["evidence"]["token_recall"]["value"] == pytest.approx(1 / 6)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tactful.decisions import Heads, TaskHead
+from tactful_training.answers import Answers
 from tactful_training.candidates.build import Candidate
 from tactful_training.candidates.choose import Choice
 from tactful_training.candidates.measure import Measured
@@ -18,9 +19,10 @@ from tactful_training.data.rows import load_data_set, targets
 from tactful_training.encoder import EncoderSource
 from tactful_training.environment import describe_environment, git_commit
 from tactful_training.epochs import Epoch
-from tactful_training.evaluation import evaluate_rows
+from tactful_training.evaluation import evaluate_answers
+from tactful_training.evaluation_result import headline
 from tactful_training.export import Parity
-from tactful_training.model_card import RunRecord, headline, model_card
+from tactful_training.model_card import RunRecord, model_card
 from tactful_training.trainer import Fitted
 
 
@@ -31,9 +33,8 @@ def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
     for split in ("validation", "test"):
         rows = data.split(split)
         truth = targets(rows, data.tasks)
-        evaluations[split] = evaluate_rows(
-            rows, data.tasks, truth, truth == 1, [{} for _ in rows], resamples=20
-        )
+        answers = Answers(rows, data.tasks, truth, truth == 1, [{} for _ in rows])
+        evaluations[split] = evaluate_answers(answers, resamples=20)
     ones = np.ones(3, np.float32)
     moves, mood = data.tasks
     heads = (TaskHead(moves, ones, ones, ones / 8, ones / 2), TaskHead(mood, ones, ones))

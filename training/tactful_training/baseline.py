@@ -18,10 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 
 from tactful.tasks import Tasks
+from tactful_training.answers import Answers
 from tactful_training.bootstrap import RESAMPLES
 from tactful_training.data.rows import DataSet, Row, targets
 from tactful_training.errors import DataError
-from tactful_training.evaluation import evaluate_rows
+from tactful_training.evaluation import evaluate_answers
 from tactful_training.evaluation_result import Evaluation
 from tactful_training.thresholds import choose_thresholds
 
@@ -51,8 +52,8 @@ def evaluate_baseline(
         data_set: gives the splits ``train`` and ``validation``.
         tasks: the tasks of the label axis ``L``, all of them declared by the data set.
         rows: what to evaluate on.
-        resamples: as for `evaluate_rows`.
-        seed: as for `evaluate_rows`.
+        resamples: as for `evaluate_answers`.
+        seed: as for `evaluate_answers`.
 
     Raises:
         DataError: the data set lacks one of the two splits, or has too little to learn from.
@@ -94,16 +95,8 @@ def evaluate_baseline(
         decisions[:, at] = scores[len(validation) :, at] >= least
         for label_name, threshold in zip(task.labels, least, strict=True):
             thresholds[task.name, label_name] = float(str(threshold))
-    return evaluate_rows(
-        rows,
-        tasks,
-        scores[len(validation) :],
-        decisions,
-        spans=None,
-        thresholds=thresholds,
-        resamples=resamples,
-        seed=seed,
-    )
+    measured = Answers(rows, tasks, scores[len(validation) :], decisions, thresholds=thresholds)
+    return evaluate_answers(measured, slices=(), resamples=resamples, seed=seed)
 
 
 def _features(train: Sequence[Row]) -> FeatureUnion:

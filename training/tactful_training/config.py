@@ -31,6 +31,7 @@ __all__ = [
     "digest",
     "flat",
     "load_config",
+    "training_settings",
 ]
 
 Scalar = str | int | float | bool | None
@@ -64,13 +65,18 @@ def load_config(name: str | Path | None = None, overrides: Sequence[str] = ()) -
 
 
 def flat(config: Config) -> dict[str, Scalar]:
-    """Every value by its dotted path, in the order of the schema."""
-    return dict(_leaves(config.model_dump(), ()))
+    """Every value of a training by its dotted path, in the order of the schema."""
+    return dict(_leaves(training_settings(config), ()))
 
 
 def digest(config: Config) -> str:
-    """Sha256 (hex) that two configs share exactly when all their values are equal."""
-    return sha256_hex(canonical_json(config.model_dump()))
+    """Sha256 (hex) that two configs share exactly when they mean the same training."""
+    return sha256_hex(canonical_json(training_settings(config)))
+
+
+def training_settings(config: Config) -> dict[str, Any]:
+    """Everything but the section ``sweep``, nested."""
+    return config.model_dump(exclude={"sweep"})
 
 
 def _chain(path: Path) -> list[tuple[str, dict[str, Any]]]:

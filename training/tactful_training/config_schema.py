@@ -145,6 +145,39 @@ class Tracking(_Section):
     experiment: _Text
 
 
+class Range(_Section):
+    """Numbers from ``low`` to ``high``; whole ones where both are whole."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("with log, low must be above 0 and step is not allowed")
+        if self.step is not None and self.step <= 0:
+            raise ValueError("step must be above 0")
+        return self
+
+
+class Choices(_Section):
+    """Some values, in no order."""
+
+    choices: Annotated[list[str | int | float | bool | None], Field(min_length=1)]
+
+
+class Sweep(_Section):
+    """What ``tactful sweep`` tries; no part of a training."""
+
+    trials: _Count
+    pruning: bool
+    space: dict[str, Range | Choices]
+
+
 class Config(_Section):
     """A whole configuration; ``configs/default.yaml`` says what each key means."""
 
@@ -163,3 +196,4 @@ class Config(_Section):
     goldens: Goldens
     evaluation: Evaluation
     tracking: Tracking
+    sweep: Sweep

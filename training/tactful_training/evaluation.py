@@ -1,7 +1,7 @@
 """Evaluation of decisions, scores and evidence on labelled rows, with 95% intervals.
 
-`evaluate_rows` works on arrays, so that a model in training, a bundle (`evaluate_classifier`) and a
-baseline are measured by the same code.
+`evaluate_answers` works on arrays, so that a model in training, a bundle (`evaluate_classifier`)
+and a baseline are measured by the same code.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 
 from tactful.classifier import Classifier
 from tactful.decisions import Heads
-from tactful.readings import LabelReading, Reading
+from tactful.readings import Reading
 from tactful.tasks import Task, Tasks
-from tactful_training.bootstrap import RESAMPLES, Estimate, Resamples
-from tactful_training.data.rows import Row, targets
+from tactful_training.answers import Answers, answers_of
+from tactful_training.bootstrap import RESAMPLES, Estimate, Floats, Resamples
+from tactful_training.data.rows import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation_result import (
     Bin,
+    Confusion,
     Evaluation,
     LabelResult,
     TaskResult,
     number,
 )
-from tactful_training.evidence_words import Spans, evidence_counts, evidence_tasks
+from tactful_training.evidence_words import evidence_counts, evidence_tasks
 from tactful_training.metrics import (
     average_precision_statistic,
     calibration_bins,
@@ -36,6 +38,7 @@ from tactful_training.metrics import (
     overlap_statistic,
     ratio,
 )
+from tactful_training.slices import evaluate_slices, slice_columns
 
 # Least rows of a label that macro F1 counts: below, one row more or less moves F1 by tenths.
 LEAST_ROWS = {"multilabel": 10, "single": 5}
@@ -47,6 +50,7 @@ def evaluate_classifier(
     rows: Sequence[Row],
     tasks: Tasks | None = None,
     *,
+    slices: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
@@ -56,15 +60,22 @@ def evaluate_classifier(
         classifier: the bundle.
         rows: labelled rows.
         tasks: those of the bundle's tasks that the rows know; all of them by default.
-        resamples: as for `evaluate_rows`.
-        seed: as for `evaluate_rows`.
+        slices: as for `evaluate_answers`.
+        resamples: as for `evaluate_answers`.
+        seed: as for `evaluate_answers`.
 
     Raises:
-        DataError: as for `evaluate_rows`.
+        DataError: as for `evaluate_answers`.
     """
     readings = classifier.classify_many((row.reply, row.context) for row in rows)
     return evaluate_readings(
-        readings, rows, classifier.bundle.heads, tasks, resamples=resamples, seed=seed
+        readings,
+        rows,
+        classifier.bundle.heads,
+        tasks,
+        slices=slices,
+        resamples=resamples,
+        seed=seed,
     )
 
 
@@ -74,88 +85,68 @@ def evaluate_readings(
     heads: Heads,
     tasks: Tasks | None = None,
     *,
+    slices: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate readings of the rows, in their order; the arguments are as elsewhere here."""
-    tasks = tasks or heads.tasks
-    scores = np.zeros((len(rows), tasks.size))
-    decisions = np.zeros((len(rows), tasks.size), dtype=np.bool_)
-    spans: list[Spans] = []
-    for index, (reading, _) in enumerate(zip(readings, rows, strict=True)):
-        for (task, label), column in tasks.columns.items():
-            scores[index, column] = reading.scores[task][label]
-        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        for each in tasks:
-            decided = reading.labels[each.name]
-            for label_reading in (decided,) if isinstance(decided, LabelReading) else decided:
-                key = (each.name, label_reading.label)
-                decisions[index, tasks.columns[key]] = True
-                found[key] = [(span.start, span.end) for span in label_reading.evidence]
-        spans.append(found)
-    return evaluate_rows(
-        rows,
-        tasks,
-        scores,
-        decisions,
-        spans,
-        thresholds=_thresholds(heads, tasks),
-        resamples=resamples,
-        seed=seed,
-    )
+    answers = answers_of(readings, rows, heads, tasks)
+    return evaluate_answers(answers, slices=slices, resamples=resamples, seed=seed)
 
 
-def evaluate_rows(
-    rows: Sequence[Row],
-    tasks: Tasks,
-    scores: NDArray[Any],
-    decisions: NDArray[np.bool_],
-    spans: Sequence[Spans] | None,
+def evaluate_answers(
+    answers: Answers,
     *,
-    thresholds: Mapping[tuple[str, str], float] | None = None,
+    slices: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate decisions and calibrated scores.
 
-    A row whose task is unknown takes no part in that task.
+    A row whose task is unknown takes no part in that task; rows of one group are resampled
+    together.
 
     Args:
-        rows: labelled rows; those of one group are resampled together.
-        tasks: the tasks of the label axis ``L``.
-        scores: calibrated probabilities, ``[R, L]``.
-        decisions: ``[R, L]``, exactly one of a single task.
-        spans: for each row the spans of its decided labels; None from a system without evidence.
-        thresholds: (task, label) to its threshold, only to be listed.
+        answers: what a system says of labelled rows.
+        slices: columns to slice the rows by, none if empty; see `slice_columns`.
         resamples: how many resamples intervals are made of; 0 leaves them undefined.
         seed: fixes the resamples.
 
     Raises:
-        DataError: there are no rows, or no row knows any of the tasks.
+        DataError: there are no rows, no row knows any of the tasks, or no row has a column.
     """
+    rows, tasks, truth = answers.rows, answers.tasks, answers.truth
     names = [task.name for task in tasks]
     if not rows:
         raise DataError("there are no rows to evaluate")
+    columns = slice_columns(rows, slices)
     drawn = Resamples([row.group for row in rows], count=resamples, seed=seed)
-    truth = targets(rows, tasks)
     results = {}
     for task in tasks:
         at = tasks.slices[task.name]
         if not np.isnan(truth[:, at]).all():
             results[task.name] = _evaluate_task(
-                task, truth[:, at], scores[:, at], decisions[:, at], thresholds or {}, drawn
+                task,
+                truth[:, at],
+                answers.scores[:, at],
+                answers.decisions[:, at],
+                answers.thresholds,
+                drawn,
             )
     if not results:
         raise DataError(
             f"no row has labels of the tasks {', '.join(names)}; nothing can be evaluated"
         )
+    measured = evaluate_slices(tasks, truth, answers.decisions, columns, drawn)
     return Evaluation(
         n=len(rows),
         groups=drawn.size,
         resamples=resamples,
         seed=seed,
         tasks=results,
-        evidence=None if spans is None else _evaluate_evidence(rows, spans, results, drawn),
+        evidence=evaluate_evidence(answers, results, drawn),
+        slices={name: found for name, found in measured.items() if name in results},
+        answers=answers,
     )
 
 
@@ -184,53 +175,74 @@ def _evaluate_task(
     }
     if task.kind == "single":
         headline = {"accuracy": micro, "macro_f1": macro}
-        said = scores.argmax(axis=1)[:, None]
-        confidence = np.take_along_axis(scores, said, axis=1)
-        outcome = np.take_along_axis(truth, said, axis=1)
     else:
         headline = {"macro_f1": macro, "micro_f1": micro}
-        confidence, outcome = scores, truth
-    bins = calibration_bins(confidence, outcome, drawn)
+    bins = calibration_bins(*said(task, truth, scores), drawn)
     return TaskResult(
         n=int((~np.isnan(truth).any(axis=1)).sum()),
         headline=headline,
         labels=labels,
         ece=drawn.error_estimate(calibration_statistic(bins)),
-        reliability=_reliability(bins.sum(axis=0)),
+        reliability=_reliability(bins, drawn),
+        confusion=_confusion(task, truth, decisions, drawn) if task.kind == "single" else None,
     )
 
 
-def _reliability(bins: NDArray[np.float64]) -> list[Bin]:
-    edges = np.linspace(0, 1, len(bins) + 1)
-    means = ratio(bins[:, 1:], bins[:, :1].repeat(2, axis=1))
+def said(
+    task: Task, truth: NDArray[Any], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What is said with some confidence, and whether it is so: both ``[R, C]``.
+
+    Every label of a multilabel task (``C`` = its labels), the decision of a single one (``C`` = 1).
+    """
+    if task.kind == "multilabel":
+        return scores, truth
+    best = scores.argmax(axis=1)[:, None]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(truth, best, axis=1)
+
+
+def _reliability(bins: Floats, drawn: Resamples) -> list[Bin]:
+    edges = np.linspace(0, 1, len(bins[0]) + 1)
+    numbers, said, true = np.moveaxis(bins, 2, 0)
+    frequencies = drawn.estimates(lambda weights: ratio(weights @ true, weights @ numbers))
+    confidences = ratio(said.sum(axis=0), numbers.sum(axis=0))
     return [
-        Bin(float(start), float(end), int(n), number(confidence), number(frequency))
-        for start, end, n, (confidence, frequency) in zip(
-            edges[:-1], edges[1:], bins[:, 0], means, strict=True
+        Bin(float(start), float(end), int(n), number(confidence), frequency)
+        for start, end, n, confidence, frequency in zip(
+            edges[:-1], edges[1:], numbers.sum(axis=0), confidences, frequencies, strict=True
         )
     ]
 
 
-def _evaluate_evidence(
-    rows: Sequence[Row],
-    spans: Sequence[Spans],
-    tasks: Iterable[str],
-    drawn: Resamples,
+def _confusion(
+    task: Task, truth: NDArray[np.float32], decisions: NDArray[np.bool_], drawn: Resamples
+) -> Confusion:
+    size = len(task.labels)
+    cells = (truth == 1)[:, :, None] & decisions[:, None, :]
+    counts = drawn.sums(cells.reshape(len(truth), size * size))
+
+    def shares(weights: Floats) -> Floats:
+        table = (weights @ counts).reshape(-1, size, size)
+        return ratio(table, table.sum(axis=2, keepdims=True).repeat(size, axis=2)).reshape(
+            -1, size * size
+        )
+
+    estimates = drawn.estimates(shares)
+    totals = counts.sum(axis=0).astype(int).tolist()
+    return Confusion(
+        task.names,
+        counts=[totals[row * size : (row + 1) * size] for row in range(size)],
+        shares=[estimates[row * size : (row + 1) * size] for row in range(size)],
+    )
+
+
+def evaluate_evidence(
+    answers: Answers, tasks: Iterable[str], drawn: Resamples
 ) -> dict[str, Estimate] | None:
-    marked = evidence_tasks(rows) & set(tasks)
-    if not marked:
+    """Token precision, recall and F1 over the tasks that have marked words; None without any."""
+    marked = evidence_tasks(answers.rows) & set(tasks)
+    if not marked or answers.spans is None:
         return None
-    counts = drawn.sums(evidence_counts(rows, spans, marked))
+    counts = drawn.sums(evidence_counts(answers.rows, answers.spans, marked))
     precision, recall, f1 = drawn.estimates(overlap_statistic(counts))
     return {"token_f1": f1, "token_precision": precision, "token_recall": recall}
-
-
-def _thresholds(heads: Heads, tasks: Tasks) -> dict[tuple[str, str], float]:
-    known = {task.name for task in tasks}
-    return {
-        # The shortest decimals of the float32, as in the bundle's labels.json.
-        (head.task.name, label): float(str(threshold))
-        for head in heads.heads
-        if head.task.name in known and head.thresholds is not None
-        for label, threshold in zip(head.task.labels, head.thresholds, strict=True)
-    }

@@ -29,7 +29,9 @@ class LabelledData:
     data_set: DataSet | None
 
 
-def load_labelled(data: str | Path, split: str, known: Tasks) -> LabelledData:
+def load_labelled(
+    data: str | Path, split: str, known: Tasks, *, require_labels: bool = True
+) -> LabelledData:
     """Read rows to evaluate a model on.
 
     Args:
@@ -37,6 +39,7 @@ def load_labelled(data: str | Path, split: str, known: Tasks) -> LabelledData:
             in its folder; where none lies there, by ``known``.
         split: which rows of a folder; a file is read whole.
         known: the tasks of the model.
+        require_labels: whether a row must say something of its labels.
 
     Raises:
         DataError: the data cannot be read, has none of the tasks, or its card gives a task of the
@@ -46,10 +49,12 @@ def load_labelled(data: str | Path, split: str, known: Tasks) -> LabelledData:
     if os.path.isfile(path) or (path.suffix in SUFFIXES and not os.path.isdir(path)):
         declared = read_card(path.parent).tasks if _has_card(path.parent) else known
         tasks = common_tasks(declared, known, path)
-        return LabelledData(read_rows(path, declared), tasks, None)
+        rows = read_rows(path, declared, require_labels=require_labels)
+        return LabelledData(rows, tasks, None)
     data_set = load_data_set(data)
     tasks = common_tasks(data_set.tasks, known, data_set.card.path)
-    return LabelledData(data_set.split(split), tasks, data_set)
+    rows = data_set.split(split, require_labels=require_labels)
+    return LabelledData(rows, tasks, data_set)
 
 
 def common_tasks(declared: Tasks, known: Tasks, where: object) -> Tasks:
@@ -65,21 +70,27 @@ def common_tasks(declared: Tasks, known: Tasks, where: object) -> Tasks:
             f"{where} declares the tasks {_listed(ours)}, but the bundle was trained for "
             f"{_listed([task.name for task in known])}; evaluate on data with one of its tasks"
         )
-    problems = [problem for task in shared for problem in _differences(ours[task.name], task)]
+    problems = [
+        problem
+        for task in shared
+        for problem in task_differences(ours[task.name], task, "the data", "the bundle")
+    ]
     if problems:
         lines = "".join(f"\n  - {problem}" for problem in problems)
         raise DataError(f"{where} and the bundle do not mean the same tasks:{lines}")
     return Tasks(shared)
 
 
-def _differences(declared: Task, known: Task) -> list[str]:
-    if declared.kind != known.kind:
-        return [f"{known.name} is {declared.kind} in the data and {known.kind} in the bundle"]
-    only_data = [label for label in declared.labels if label not in known.labels]
-    only_bundle = [label for label in known.labels if label not in declared.labels]
+def task_differences(one: Task, other: Task, where: str, elsewhere: str) -> list[str]:
+    """A line for everything in which two tasks of one name differ; none if they are the same."""
+    name = other.name
+    if one.kind != other.kind:
+        return [f"{name} is {one.kind} in {where} and {other.kind} in {elsewhere}"]
+    only_one = [label for label in one.labels if label not in other.labels]
+    only_other = [label for label in other.labels if label not in one.labels]
     return [
-        f"{known.name}: labels only {side}: {_listed(labels)}"
-        for side, labels in (("in the data", only_data), ("in the bundle", only_bundle))
+        f"{name}: labels only in {side}: {_listed(labels)}"
+        for side, labels in ((where, only_one), (elsewhere, only_other))
         if labels
     ]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tactful_training.answers import Answers
 from tactful_training.bootstrap import LEVEL, Estimate
+from tactful_training.slices import LEAST_ROWS, SliceResult, Slices, worst_slice
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,49 @@ class Bin:
     Attributes:
         n: how many scores fall here.
         confidence: their mean; None where there are none.
-        frequency: the share that came true; None where there are none.
+        frequency: the share that came true.
     """
 
     start: float
     end: float
     n: int
     confidence: float | None
-    frequency: float | None
+    frequency: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the JSON: ``low`` and ``high`` are the interval of the frequency."""
+        return {
+            "start": self.start,
+            "end": self.end,
+            "n": self.n,
+            "confidence": self.confidence,
+            "frequency": number(self.frequency.value),
+            "low": number(self.frequency.low),
+            "high": number(self.frequency.high),
+        }
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """What was decided where what was right; both axes in the order of ``labels``.
+
+    Attributes:
+        labels: names of the classes.
+        counts: rows of each right class (first axis) by decided class.
+        shares: the same, as shares of the rows of the right class.
+    """
+
+    labels: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    shares: Sequence[Sequence[Estimate]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the JSON; the first axis is what is right."""
+        return {
+            "labels": list(self.labels),
+            "counts": [list(row) for row in self.counts],
+            "shares": [[estimate_to_dict(cell) for cell in row] for row in self.shares],
+        }
 
 
 @dataclass(frozen=True)
@@ -54,6 +91,7 @@ class TaskResult:
         labels: every label, in the order of the task.
         ece: expected calibration error; of all labels pooled, or of a single task's decision.
         reliability: the bins that it is made of.
+        confusion: of a single task; None of a multilabel one.
     """
 
     n: int
@@ -61,6 +99,7 @@ class TaskResult:
     labels: Mapping[str, LabelResult]
     ece: Estimate
     reliability: Sequence[Bin]
+    confusion: Confusion | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +114,8 @@ class Evaluation:
         tasks: results by the name of the task; tasks unknown in all rows are not there.
         evidence: token_f1, token_precision and token_recall; None where no words are marked or
             the system finds none by design.
+        slices: task to column to value to what was measured on that part of the rows.
+        answers: what was measured.
     """
 
     n: int
@@ -83,6 +124,8 @@ class Evaluation:
     seed: int
     tasks: Mapping[str, TaskResult]
     evidence: Mapping[str, Estimate] | None
+    slices: Mapping[str, Slices]
+    answers: Answers = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``tactful evaluate``; what is undefined (0 / 0) is null."""
@@ -94,12 +137,15 @@ class Evaluation:
                 **_estimates(task.headline),
                 "labels": {label: _label(result) for label, result in task.labels.items()},
             }
+            if task.confusion is not None:
+                content[name]["confusion"] = task.confusion.to_dict()
             calibration[name] = {
                 **_estimates({"ece": task.ece}),
-                "bins": [asdict(each) for each in task.reliability],
+                "bins": [each.to_dict() for each in task.reliability],
             }
         content["evidence"] = None if self.evidence is None else _estimates(self.evidence)
         content["calibration"] = calibration
+        content["slices"] = _slices(self.slices)
         content["bootstrap"] = {
             "level": LEVEL,
             "resamples": self.resamples,
@@ -122,8 +168,25 @@ class Evaluation:
                 values[f"{path}/support"] = result.support
                 for key, estimate in result.estimates.items():
                     values[f"{path}/{key}"] = estimate.value
+            for column, slices in self.slices[name].items():
+                for value, part in slices.items():
+                    if part.value is not None:
+                        place = f"slices/{name}/{column}/{value.replace('/', '_')}"
+                        values[place] = part.value.value
         _put(values, "evidence", self.evidence or {})
         return {path: value for path, value in values.items() if math.isfinite(value)}
+
+
+def headline(evaluation: Evaluation) -> dict[str, Estimate]:
+    """The few figures that speak for a model, by path."""
+    figures = {
+        f"{name}/{key}": estimate
+        for name, task in evaluation.tasks.items()
+        for key, estimate in {**task.headline, "ece": task.ece}.items()
+    }
+    if evaluation.evidence is not None:
+        figures["evidence/token_f1"] = evaluation.evidence["token_f1"]
+    return figures
 
 
 def number(value: float) -> float | None:
@@ -132,10 +195,36 @@ def number(value: float) -> float | None:
 
 
 def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {key: estimate_to_dict(estimate) for key, estimate in estimates.items()}
+
+
+def estimate_to_dict(estimate: Estimate) -> dict[str, float | None]:
+    """Value and interval; what is undefined is null."""
     return {
-        key: {field: number(value) for field, value in asdict(estimate).items()}
-        for key, estimate in estimates.items()
+        "value": number(estimate.value),
+        "low": number(estimate.low),
+        "high": number(estimate.high),
     }
+
+
+def _slices(slices: Mapping[str, Slices]) -> dict[str, Any]:
+    content: dict[str, Any] = {"least_rows": LEAST_ROWS, "worst": {}, "tasks": {}}
+    for task, columns in slices.items():
+        worst = worst_slice(columns)
+        content["worst"][task] = worst and {"column": worst[0], "value": worst[1]}
+        content["tasks"][task] = {
+            column: {value: _slice(result) for value, result in values.items()}
+            for column, values in columns.items()
+        }
+    return content
+
+
+def _slice(result: SliceResult) -> dict[str, Any]:
+    """``score`` is micro F1 of a multilabel task, accuracy of a single one."""
+    content: dict[str, Any] = {"n": result.n, "too_small": result.too_small}
+    if result.value is not None and result.gap is not None:
+        content |= {"score": estimate_to_dict(result.value), "gap": estimate_to_dict(result.gap)}
+    return content
 
 
 def _label(result: LabelResult) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tactful_training.bootstrap import Estimate
-from tactful_training.evaluation_result import Evaluation, TaskResult
+from tactful_training.evaluation_result import Confusion, Evaluation, TaskResult
+from tactful_training.slices import LEAST_ROWS, SliceResult, worst_slice
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -37,6 +38,10 @@ def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None
     for name, task in evaluation.tasks.items():
         other = None if baseline is None else baseline.tasks[name]
         parts += [Text(), _labels(name, task, other)]
+        if task.confusion is not None:
+            parts += [Text(), _confusion(name, task.confusion)]
+        if evaluation.slices[name]:
+            parts += [Text(), _slices(evaluation, name)]
     if evaluation.resamples:
         parts.append(
             Text(
@@ -103,6 +108,52 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
             cells.append(_value(baseline.labels[label].estimates["f1"]))
         table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
     return table
+
+
+def _confusion(name: str, confusion: Confusion) -> Table:
+    table = Table(
+        title=f"{name}: what was decided (across) where what was right (down)",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    table.add_column("")
+    for label in confusion.labels:
+        table.add_column(label, justify="right")
+    for label, counts in zip(confusion.labels, confusion.counts, strict=True):
+        table.add_row(Text(label), *(str(count) if count else "·" for count in counts))
+    return table
+
+
+def _slices(evaluation: Evaluation, name: str) -> RenderableType:
+    slices = evaluation.slices[name]
+    worst = worst_slice(slices)
+    figure = _NAMES["accuracy" if "accuracy" in evaluation.tasks[name].headline else "micro_f1"]
+    table = Table(title=f"{name} by slices", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("column")
+    table.add_column("value")
+    for heading in ("rows", figure, "95%", "to the rest", "95%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for column, values in slices.items():
+        for value, result in values.items():
+            style = "bold" if (column, value) == worst else "dim" if result.too_small else ""
+            table.add_row(Text(column), Text(value), *_slice(result), style=style)
+    lines = [f"worst: {worst[0]} = {worst[1]}"] if worst else []
+    if any(result.too_small for values in slices.values() for result in values.values()):
+        lines.append(f"dim: too small to be ranked, fewer than {LEAST_ROWS} labelled rows")
+    return Group(table, Text("\n".join(lines)))
+
+
+def _slice(result: SliceResult) -> list[str]:
+    if result.value is None or result.gap is None:
+        return [str(result.n), "too small", "", "", ""]
+    gap = result.gap
+    cells = [str(result.n), _value(result.value), _interval(result.value), "", ""]
+    if math.isfinite(gap.value):
+        cells[3] = f"{gap.value:+.2f}"
+    if math.isfinite(gap.low):
+        cells[4] = f"{gap.low:+.2f} to {gap.high:+.2f}"
+    return cells
 
 
 def _value(estimate: Estimate, digits: int = 2) -> str:

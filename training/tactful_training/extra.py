@@ -10,8 +10,11 @@ EXTRA = "train"
 _MODULES = (
     "accelerate",
     "datasets",
+    "matplotlib",
     "mlflow",
     "onnx",
+    "pandas",
+    "psutil",
     "pyarrow",
     "pydantic",
     "safetensors",

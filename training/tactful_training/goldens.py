@@ -56,6 +56,15 @@ def choose_goldens(
     return make_goldens(engine, list(dict.fromkeys(chosen))[:count])
 
 
+def safe_pairs(engine: Engine, pairs: Sequence[Pair], tolerance: float) -> list[Pair]:
+    """Those all of whose scores keep a distance from other decisions; at least one, the safest."""
+    safe = _safe(engine, pairs, _SAFETY * tolerance)
+    if safe:
+        return safe
+    distances = [_distance(engine, labelled) for labelled in engine.read(pairs)]
+    return [pairs[int(np.argmax(distances))]]
+
+
 def _safe(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
     return [
         pair

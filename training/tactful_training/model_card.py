@@ -13,10 +13,11 @@ from tactful.cpu import instructions, processor_name
 from tactful.decisions import Heads, TaskHead
 from tactful_training.bootstrap import Estimate
 from tactful_training.candidates.choose import Choice, quality
+from tactful_training.config import training_settings
 from tactful_training.config_schema import Config
 from tactful_training.data.rows import DataSet
 from tactful_training.encoder import EncoderSource
-from tactful_training.evaluation_result import Evaluation
+from tactful_training.evaluation_result import Evaluation, headline
 from tactful_training.export import Parity
 from tactful_training.trainer import Fitted
 
@@ -99,18 +100,6 @@ def model_card(record: RunRecord) -> str:
     front_matter = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True)
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections)
     return f"---\n{front_matter}---\n\n# {config.name} {config.version}\n\n{text}\n"
-
-
-def headline(evaluation: Evaluation) -> dict[str, Estimate]:
-    """The few figures that speak for a model, by path."""
-    figures = {
-        f"{name}/{key}": estimate
-        for name, task in evaluation.tasks.items()
-        for key, estimate in {**task.headline, "ece": task.ece}.items()
-    }
-    if evaluation.evidence is not None:
-        figures["evidence/token_f1"] = evaluation.evidence["token_f1"]
-    return figures
 
 
 def _front_matter(record: RunRecord) -> dict[str, object]:
@@ -233,7 +222,7 @@ def _making(record: RunRecord) -> str:
         f"MLflow run: {record.tracking_run or 'none'}.",
         f"Made with {versions}.",
     ]
-    settings = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    settings = yaml.safe_dump(training_settings(config), sort_keys=False, allow_unicode=True)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return (
         f"{listed}\n\nThe same data, configuration, versions and processor give the same weights; "

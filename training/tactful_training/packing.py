@@ -11,9 +11,9 @@ from tactful.engine import Engine
 from tactful.goldens import goldens_to_jsonl
 from tactful.writing import write_bundle
 from tactful_training.data.rows import Row
-from tactful_training.evaluation_result import number
+from tactful_training.evaluation_result import headline, number
 from tactful_training.goldens import TOLERANCES, choose_goldens
-from tactful_training.model_card import RunRecord, headline, model_card
+from tactful_training.model_card import RunRecord, model_card
 
 
 def pack(out: Path, record: RunRecord, engine: Engine, validation: list[Row]) -> str:

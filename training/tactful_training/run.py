@@ -45,6 +45,7 @@ from tactful_training.model_card import RunRecord
 from tactful_training.packing import pack
 from tactful_training.precision import Precision, choose_precision
 from tactful_training.progress import ProgressReport, epoch_line
+from tactful_training.registration import Registration
 from tactful_training.tracked_run import TrackedRun
 from tactful_training.trainer import Fitted, device_for_training, fit
 from tactful_training.validation import Validation
@@ -62,6 +63,7 @@ class TrainingResult:
         material: what it was trained on.
         tracking_uri: the MLflow store.
         tracking_run: the MLflow run; None where none could be opened.
+        registration: what became of the bundle in the registry; None where it could not be sent.
     """
 
     out: Path
@@ -70,6 +72,7 @@ class TrainingResult:
     material: Material
     tracking_uri: str
     tracking_run: str | None
+    registration: Registration | None = None
 
 
 def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
@@ -89,7 +92,7 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         torch.set_num_threads(available_cpus())
     material = load_material(config)
     with open_work_folder(material.identity(config)) as work:
-        run = _Run(config, material, work, TrackedRun(work), console)
+        run = Run(config, material, work, TrackedRun(work), console)
         run.begin()
         tracker = run.tracked.tracker
         try:
@@ -113,8 +116,16 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One run; its methods are the steps."""
+class Run:
+    """One run; its methods are the steps.
+
+    Attributes:
+        config: all settings.
+        material: what is read.
+        work: the open work folder.
+        tracked: its run in MLflow.
+        console: for progress.
+    """
 
     config: Config
     material: Material
@@ -123,20 +134,15 @@ class _Run:
     console: Console
 
     def carry_out(self, out: Path) -> TrainingResult:
+        """Every step from training to the bundle in its place."""
         config, material = self.config, self.material
-        weights, evidence = config.loss.task_weights, config.loss.evidence_weight
-        loss = Loss(material.tasks, weights, evidence, config.loss.label_smoothing)
-        validation = Validation(
-            encode_rows(material.rows["validation"], material.encoding, material.tasks),
-            material.encoding,
-            Loss(material.tasks, weights, evidence),
-        )
+        loss, validation = self.objective()
         precision = self.precision()
         fitted = self.work.load_fitted()
         if fitted is None:
             fitted = self.fit(loss, validation, precision)
             self.work.save_fitted(fitted)
-        self.tracked.send_epochs(fitted.epochs)
+        self.tracked.after_training(fitted.epochs)
         choice, parity = self.export(fitted, validation)
         shipped = choice.shipped
         engine = Engine(shipped.heads, material.encoder.tokenizer, shipped.candidate.content)
@@ -159,7 +165,15 @@ class _Run:
         bundle = pack(out, record, engine, material.rows["validation"])
         self.tracked.send_result(record, out, bundle)
         tracker = self.tracked.tracker
-        return TrainingResult(out, bundle, evaluations, material, tracker.uri, tracker.run_id)
+        return TrainingResult(
+            out,
+            bundle,
+            evaluations,
+            material,
+            tracker.uri,
+            tracker.run_id,
+            self.tracked.registration,
+        )
 
     def begin(self) -> None:
         """Say what is trained on what, and open the MLflow run."""
@@ -178,6 +192,14 @@ class _Run:
             self.warn(
                 f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on"
             )
+
+    def objective(self) -> tuple[Loss, Validation]:
+        """What training minimises, and what it is validated by."""
+        config, material = self.config, self.material
+        weights, evidence = config.loss.task_weights, config.loss.evidence_weight
+        encoded = encode_rows(material.rows["validation"], material.encoding, material.tasks)
+        measured = Validation(encoded, material.encoding, Loss(material.tasks, weights, evidence))
+        return Loss(material.tasks, weights, evidence, config.loss.label_smoothing), measured
 
     def precision(self) -> Precision:
         """The precision of this run; a resumed one keeps its own."""
@@ -228,6 +250,7 @@ class _Run:
             )
 
     def on_epoch(self, epoch: Epoch) -> None:
+        """Say how it goes, and send it."""
         self.say(epoch_line(epoch, self.config.training.epochs))
         self.tracked.send_epochs((epoch,))
 
@@ -301,9 +324,11 @@ class _Run:
         }
 
     def say(self, line: str) -> None:
+        """Print a line of progress."""
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
+        """Print a line that somebody should read."""
         self.console.print(
             f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True
         )

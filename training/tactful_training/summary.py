@@ -12,7 +12,8 @@ from rich.text import Text
 from tactful.classifier import Classifier
 from tactful.rendering import render_reading
 from tactful_training.data.rows import Row
-from tactful_training.model_card import headline
+from tactful_training.evaluation_result import headline
+from tactful_training.registration import CHALLENGER, CHAMPION, MODEL, Registration
 from tactful_training.run import TrainingResult
 
 _SAMPLES = 3
@@ -25,12 +26,29 @@ def print_summary(result: TrainingResult, console: Console) -> None:
     console.print(f"bundle  {result.out} ({result.bundle})", highlight=False, markup=False)
     where = f"run {result.tracking_run} in {result.tracking_uri}"
     console.print(f"MLflow  {where if result.tracking_run else 'none'}", highlight=False)
+    if result.registration is not None:
+        for line in registration_lines(result.registration):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     classifier = Classifier.load(result.out)
     for row in choose_samples(result.material.rows["test"]):
         console.print(Rule(style="dim"))
         if row.context:
             console.print(Text(f"customer: {row.context}", "dim"))
         console.print(render_reading(classifier.classify(row.reply, row.context), row.reply))
+
+
+def registration_lines(registration: Registration) -> list[str]:
+    """What became of the bundle in the registry, and how to promote it."""
+    name = f"model   {MODEL} version {registration.version}"
+    if registration.champion:
+        return [f"{name}: challenger, and champion (models:/{MODEL}@{CHAMPION})"]
+    lines = [f"{name}: challenger (models:/{MODEL}@{CHALLENGER})"]
+    if registration.obstacles:
+        lines.append("        not the champion, though there is none yet:")
+        lines += [f"        - {obstacle}" for obstacle in registration.obstacles]
+    else:
+        lines.append("        to compare it with the champion and promote it: tactful promote")
+    return lines
 
 
 def choose_samples(rows: Sequence[Row]) -> list[Row]:

@@ -6,46 +6,35 @@ the caller keeps the trained weights and says how to send the run later.
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from tactful.registry import import_mlflow, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 Entry = TypeVar("Entry")
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-DEFAULT_DATABASE = Path("mlflow.db")
-"""In the working folder, where no server is named."""
 BUNDLE = "bundle"
 """Folder of the run's artifacts that holds the bundle."""
+KIND = "tactful.kind"
+"""Tag that tells runs of training, promotion and sweep apart."""
 # MLflow's own limits on one request.
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE, _LONGEST = 1000, 100, 6000
 _NOT_IN_NAMES = re.compile(r"[^/\w\-. :]")
 _ONLY_DOTS = re.compile(r"(?<![^/])\.+(?![^/])")
-# Before MLflow is imported; what the user has set stays.
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A few seconds, not minutes, until a server that is not there is given up.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    # Standard output belongs to the commands.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-_CHATTY = ("alembic", "mlflow.store.db.utils", "mlflow.tracking.client", "urllib3")
+# Seconds between samples of processor, memory and disk: 80 points of a training of 20 minutes.
+_SAMPLING = 15
 
 
 class Tracker:
     """One run in MLflow.
 
     Args:
-        uri: the tracking URI; None takes it from the environment, else it is SQLite in
-            `DEFAULT_DATABASE`.
+        uri: the tracking URI; None takes that of `tactful.registry.tracking_uri`.
 
     Attributes:
         uri: the tracking URI.
@@ -55,22 +44,31 @@ class Tracker:
     _client: MlflowClient
 
     def __init__(self, uri: str | None = None) -> None:
-        # Absolute: MLflow keeps connections by URI, and a relative one changes its meaning.
-        default = f"sqlite:///{DEFAULT_DATABASE.resolve()}"
-        self.uri = uri or os.environ.get(URI_VARIABLE) or default
+        self.uri = uri or tracking_uri()
         self.failure: str | None = None
         self._run = ""
+        self._monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
 
     @property
     def run_id(self) -> str | None:
         """The run, or None where none could be opened."""
         return self._run or None
 
-    def open(self, experiment: str, name: str, run_id: str | None) -> None:
-        """Go on with a run, or begin one where it is None or unknown to this server."""
+    def open(
+        self,
+        experiment: str,
+        name: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Go on with a run, or begin one where it is None or unknown to this server.
+
+        A failure from before is forgotten: the server may be back.
+        """
+        self.failure = None
 
         def action() -> None:
-            self._client = _client(self.uri)
+            self._client = connect(self.uri)
             if run_id is not None and _continues(self._client, run_id):
                 self._run = run_id
                 return
@@ -79,7 +77,26 @@ class Tracker:
                 experiment_id = self._client.create_experiment(experiment)
             else:
                 experiment_id = found.experiment_id
-            self._run = self._client.create_run(experiment_id, run_name=name).info.run_id
+            started = self._client.create_run(experiment_id, run_name=name, tags=dict(tags or {}))
+            self._run = started.info.run_id
+
+        self._attempt(action)
+
+    def attempt(self, action: Callable[[MlflowClient, str], None]) -> None:
+        """Do something with the client and the run's id, unless something failed before."""
+        self._attempt(lambda: action(self._client, self._run))
+
+    def watch_system(self) -> None:
+        """Log the use of processor, memory and disk every few seconds, until the run is closed."""
+
+        def action() -> None:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            monitor: Any = SystemMetricsMonitor
+            self._monitor = monitor(
+                self._run, sampling_interval=_SAMPLING, resume_logging=True, tracking_uri=self.uri
+            )
+            self._monitor.start()
 
         self._attempt(action)
 
@@ -126,6 +143,9 @@ class Tracker:
 
     def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """End the run."""
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
         self._attempt(lambda: self._client.set_terminated(self._run, status))
 
     def _attempt(self, action: Callable[[], None]) -> None:
@@ -138,16 +158,12 @@ class Tracker:
             self.failure = (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _client(uri: str) -> MlflowClient:
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    import mlflow
-    from mlflow.tracking import MlflowClient
-
-    mlflow.set_tracking_uri(uri)  # some artifact stores ask for the global one
-    return MlflowClient(uri)
+def connect(uri: str) -> MlflowClient:
+    """A client of a tracking server, which becomes the process's own."""
+    mlflow = import_mlflow("tracking")
+    mlflow.set_tracking_uri(uri)  # artifact stores and models ask for the global one
+    client: MlflowClient = mlflow.MlflowClient(uri)
+    return client
 
 
 def _continues(client: MlflowClient, run_id: str) -> bool:

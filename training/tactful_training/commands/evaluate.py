@@ -31,6 +31,15 @@ def evaluate(
             help="Train TF-IDF with logistic regression on the data set and show it beside.",
         ),
     ] = False,
+    slice_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="COLUMN",
+            help="Slice the rows by this column only (may be repeated); without it, by context, "
+            "reply_length and every column of few values.",
+        ),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled rows: every figure with its 95% bootstrap interval."""
@@ -65,7 +74,13 @@ def evaluate(
         console=progress,
         transient=True,
     )
-    evaluation = evaluate_readings(readings, labelled.rows, classifier.bundle.heads, labelled.tasks)
+    evaluation = evaluate_readings(
+        readings,
+        labelled.rows,
+        classifier.bundle.heads,
+        labelled.tasks,
+        slices=slice_ or None,
+    )
     if json_output:
         content = evaluation.to_dict()
         if keywords is not None:

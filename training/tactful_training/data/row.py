@@ -94,6 +94,8 @@ class RowParser:
         if record.values is None:
             raise RowError(record.problem)
         values = dict(record.values)
+        if not self.require_labels:  # replies as they come, not a data set
+            values.setdefault("id", record.place)
         for required in ("id", "reply"):
             if required not in values:
                 raise RowError(f"no {required!r}; the columns are: {', '.join(map(str, values))}")

@@ -51,8 +51,8 @@ class DataSet:
         """The tasks that the card names."""
         return self.card.tasks
 
-    def split(self, name: str) -> list[Row]:
-        """Read the rows of a split.
+    def split(self, name: str, *, require_labels: bool = True) -> list[Row]:
+        """Read the rows of a split; ``require_labels`` is as for `read_rows`.
 
         Raises:
             DataError: there is no such split, or a row cannot be used.
@@ -61,7 +61,7 @@ class DataSet:
             there = ", ".join(self.files) or "none"
             wanted = ", ".join(f"{name}{suffix}" for suffix in SUFFIXES)
             raise DataError(f"{self.folder} has no split {name!r} ({wanted}); there: {there}")
-        return read_rows(self.files[name], self.tasks)
+        return read_rows(self.files[name], self.tasks, require_labels=require_labels)
 
     @cached_property
     def digests(self) -> dict[str, str]:

@@ -1,0 +1,54 @@
+"""``tactful compare``: two bundles on the same rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from tactful.options import JsonOption
+from tactful_training.extra import require_train_extra
+
+
+def compare(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A bundle: folder, archive or models:/tactful/1.")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other one; differences are B - A.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER_OR_FILE",
+            help="A data set (folder with a card), or a .jsonl, .csv or .parquet file of rows, "
+            "labelled or not.",
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="Which rows of a data set; a file is read whole.")
+    ] = "test",
+    slice_: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="Slice flips by this column; repeatable."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Compare two bundles: paired differences with intervals, flips, speed and size."""
+    require_train_extra("tactful compare")
+    from rich.console import Console
+
+    from tactful.classifier import Classifier
+    from tactful_training.comparing.comparison import compare as run
+    from tactful_training.comparing.comparison import shared_tasks
+    from tactful_training.comparing.table import render_comparison
+    from tactful_training.evaluation_data import load_labelled
+
+    first, second = Classifier.load(a), Classifier.load(b)
+    tasks = shared_tasks(first, second)
+    rows = load_labelled(data, split, tasks, require_labels=False)
+    with Console(stderr=True).status("Reading replies with both bundles"):
+        found = run(first, second, rows.rows, rows.tasks, slices=slice_ or None)
+    if json_output:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))
+        return
+    Console().print(render_comparison(found))

@@ -1,0 +1,71 @@
+"""``tactful promote``: a challenger becomes champion if the policy holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from tactful.options import JsonOption
+from tactful_training.extra import require_train_extra
+
+
+def promote(
+    challenger: Annotated[
+        str, typer.Option(help="The version to promote: number, alias or models:/ URI.")
+    ] = "challenger",
+    champion: Annotated[
+        str | None,
+        typer.Option(help="What to measure it against; without it, the alias champion."),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The policy; without it, configs/promotion.yaml."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER_OR_FILE", help="Rows to measure on, not the policy's."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Which rows of a data set.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Decide only; nothing in MLflow changes.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Measure a challenger against the champion and move the alias if the policy holds.
+
+    Exit code 1, with the reasons, if it does not.
+    """
+    require_train_extra("tactful promote")
+    from rich.console import Console
+
+    from tactful_training.promoting.policy import load_policy
+    from tactful_training.promoting.promotion import promote as run
+
+    asked = load_policy(policy)
+    with Console(stderr=True).status("Measuring the challenger"):
+        decision = run(
+            asked,
+            challenger=challenger,
+            champion=champion,
+            data=data,
+            split=split,
+            dry_run=dry_run,
+        )
+    if json_output:
+        typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False, indent=2))
+    elif decision.verdict is None:
+        typer.echo(f"version {decision.challenger} is the champion already")
+    else:
+        marks = {"passed": "ok  ", "unproven": "held", "harmful": "no  "}
+        for check in decision.checks:
+            typer.echo(f"{marks[check.outcome]} {check.reason}")
+        against = decision.champion or "no champion"
+        typer.echo(f"version {decision.challenger} against {against}: {decision.verdict}")
+        if dry_run:
+            typer.echo("dry run: nothing was changed")
+        elif not decision.moved:
+            typer.echo("the alias champion stays where it is")
+    if decision.verdict in ("held", "refused"):
+        raise typer.Exit(1)

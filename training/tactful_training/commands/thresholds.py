@@ -1,0 +1,70 @@
+"""``tactful thresholds``: a bundle whose thresholds meet a stated precision or recall."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful_training.extra import require_train_extra
+
+
+def thresholds(
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER_OR_FILE", help="Labelled rows to choose on: a data set or a file."
+        ),
+    ],
+    policy: Annotated[
+        list[str],
+        typer.Option(
+            metavar="POLICY",
+            help="'apology: precision>=0.9', '*: recall>=0.8', or a .yaml file of such lines; "
+            "may be repeated.",
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="Which rows of a data set; a file is read whole.")
+    ] = "validation",
+    bundle: BundleOption = DEFAULT_BUNDLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the new bundle goes; by default beside the old one."
+        ),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Choose thresholds by a policy and write them as a new version of the bundle.
+
+    Exit code 1, and nothing is written, if a goal cannot be met on these rows.
+    """
+    require_train_extra("tactful thresholds")
+    from rich.console import Console
+
+    from tactful_training.choosing import choose_and_write
+    from tactful_training.policies import unmet
+    from tactful_training.policy_table import render_chosen
+
+    with Console(stderr=True).status("Reading replies"):
+        result = choose_and_write(bundle, data, split, policy, out)
+    if json_output:
+        content = {
+            "thresholds": [each.to_dict() for each in result.chosen],
+            "bundle": result.bundle,
+            "out": None if result.out is None else str(result.out),
+        }
+        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2))
+    else:
+        Console().print(render_chosen(result.chosen))
+        if result.out is not None:
+            typer.echo(f"bundle  {result.out} ({result.bundle})")
+    problems = unmet(result.chosen)
+    for line in problems:
+        typer.echo(f"error: {line}", err=True)
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Promotion of a challenger to champion: checks of a policy, the decision and its evidence."""

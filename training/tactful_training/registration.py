@@ -1,0 +1,186 @@
+"""A bundle as a registered MLflow model, and who becomes challenger and first champion.
+
+The model is a ``pyfunc``: the bundle as its data, `tactful.mlflow_model` as its loader and this
+installation's ``tactful`` package as its code, so that it loads where neither tactful nor anything
+of training is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tactful
+from tactful.tasks import Tasks
+from tactful_training.bootstrap import Estimate
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+    from mlflow.tracking import MlflowClient
+
+MODEL = "tactful"
+CHAMPION, CHALLENGER = "champion", "challenger"
+ARTIFACT = "model"
+"""Name of the logged model within its run."""
+_REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers", "typer")
+_EXAMPLE = {
+    "reply": ["I'm so sorry, Ana. I've sent a new one today.", "Thanks for your patience!"],
+    "context": ["My parcel never came", None],
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a bundle in the registry.
+
+    Attributes:
+        version: of the registered model.
+        champion: whether it became the champion at once, there being none.
+        obstacles: why it did not; empty where there is a champion already.
+    """
+
+    version: str
+    champion: bool
+    obstacles: Sequence[str] = ()
+
+
+def register(
+    client: MlflowClient,
+    run_id: str,
+    bundle: Path,
+    tasks: Tasks,
+    *,
+    headline: Mapping[str, Estimate],
+    tags: Mapping[str, str],
+    obstacles: Sequence[str],
+) -> Registration:
+    """Log the bundle as a model of the run and register it as challenger; twice is once.
+
+    Args:
+        client: of the tracking server.
+        run_id: the run that made the bundle.
+        bundle: its folder.
+        tasks: its tasks.
+        headline: the figures that speak for it.
+        tags: of the version.
+        obstacles: why it may not become the first champion; none if it may.
+    """
+    found = client.search_model_versions(f"run_id='{run_id}'")
+    there = [each for each in found if each.name == MODEL]
+    made = there[0] if there else _register(client, run_id, bundle, tasks, headline, tags)
+    number = str(made.version)
+    client.set_registered_model_alias(MODEL, CHALLENGER, number)
+    champion = find_alias(client, CHAMPION)
+    if champion is not None:
+        return Registration(number, str(champion.version) == number)
+    if not obstacles:
+        client.set_registered_model_alias(MODEL, CHAMPION, number)
+    return Registration(number, not obstacles, obstacles)
+
+
+def find_alias(client: MlflowClient, alias: str) -> ModelVersion | None:
+    """The version of the registered model that has an alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(MODEL, alias)
+    except MlflowException as error:
+        # An unknown alias is an invalid parameter to some stores, a missing resource to others.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _register(
+    client: MlflowClient,
+    run_id: str,
+    bundle: Path,
+    tasks: Tasks,
+    headline: Mapping[str, Estimate],
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    import mlflow
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    logged = mlflow.models.Model.log(
+        artifact_path=None,
+        name=ARTIFACT,
+        run_id=run_id,
+        flavor=mlflow.pyfunc,
+        loader_module="tactful.mlflow_model",
+        data_path=str(bundle),
+        code_paths=[str(Path(tactful.__file__).parent)],
+        signature=model_signature(tasks),
+        input_example=pd.DataFrame(_EXAMPLE),
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+    )
+    try:
+        client.create_registered_model(
+            MODEL, description="Empathy strategies and tone of support replies."
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return client.create_model_version(
+        MODEL,
+        source=logged.model_uri,
+        run_id=run_id,
+        model_id=logged.model_id,
+        tags=dict(tags),
+        description=_description(client, run_id, headline),
+    )
+
+
+def model_signature(tasks: Tasks) -> ModelSignature:
+    """A table of ``reply`` and optional ``context`` in, the flat row out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    text, whole = DataType.string, DataType.long
+    span: Any = Object(
+        [
+            Property("label", text),
+            Property("start", whole),
+            Property("end", whole),
+            Property("text", text),
+        ]
+    )
+    inputs: list[Any] = [ColSpec(text, "reply"), ColSpec(text, "context", required=False)]
+    outputs: list[Any] = [*inputs]
+    for task in tasks:
+        several = task.kind == "multilabel"
+        outputs.append(ColSpec(Array(text) if several else text, task.name, required=False))
+    outputs += [
+        ColSpec(DataType.double, f"score.{task.name}.{label}", required=False)
+        for task in tasks
+        for label in task.names
+    ]
+    outputs += [
+        ColSpec(Array(span), "evidence", required=False),
+        ColSpec(DataType.boolean, "truncated", required=False),
+        ColSpec(text, "bundle"),
+        # {code, message} or null; as text, since MLflow gives Spark no null for a struct.
+        ColSpec(text, "error", required=False),
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _description(client: MlflowClient, run_id: str, headline: Mapping[str, Estimate]) -> str:
+    """Markdown: a link to the run, and the headline figures."""
+    experiment = client.get_run(run_id).info.experiment_id
+    lines = [
+        f"Made by [run {run_id}](#/experiments/{experiment}/runs/{run_id}). On the test split, "
+        "with 95% intervals:",
+        "",
+    ]
+    lines += [
+        f"- {name}: {each.value:.3f} ({each.low:.3f} to {each.high:.3f})"
+        for name, each in headline.items()
+    ]
+    return "\n".join(lines)

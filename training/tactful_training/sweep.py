@@ -1,0 +1,266 @@
+"""A sweep: an Optuna study over the ``sweep:`` section of a config, each trial a nested MLflow run.
+
+The study is kept in SQLite in the working folder. An interrupted sweep goes on with the same
+command; the training that was cut off goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from tactful.canonical import canonical_json, sha256_hex
+from tactful.errors import TactfulError
+from tactful_training.config import digest, load_config
+from tactful_training.config_schema import Choices, Config, Range
+from tactful_training.epochs import Epoch
+from tactful_training.errors import ConfigError, RunError
+from tactful_training.files import write_atomically
+from tactful_training.material import load_material
+from tactful_training.run import Run
+from tactful_training.shipped import find_config
+from tactful_training.tracked_run import TrackedRun
+from tactful_training.tracking import KIND, Tracker
+from tactful_training.work import open_work_folder
+
+DATABASE = Path("sweeps.db")
+"""Holds the studies, in the working folder."""
+SCORE = "validation/score"
+# Trainings before pruning begins, and epochs of each that are never pruned.
+_STARTUP_TRIALS, _STARTUP_EPOCHS = 4, 1
+_PARENT, _INTERRUPTED = "mlflow_run", "interrupted"
+_OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        study: its name.
+        trials: trainings that ended, pruned and failed ones included.
+        score: the best validation score.
+        best: its settings, by dotted path.
+        out: the config file with them.
+        tracking_run: the MLflow run that holds the trials; None where none could be opened.
+    """
+
+    study: str
+    trials: int
+    score: float
+    best: Mapping[str, Any]
+    out: Path
+    tracking_run: str | None
+
+
+def sweep(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    trials: int | None = None,
+    out: Path | None = None,
+    console: Console,
+) -> SweepResult:
+    """Search the space of a config for the best validation score; an interrupted one is resumed.
+
+    Args:
+        name: the config.
+        overrides: ``key.path=value`` on top, as for `load_config`.
+        trials: trainings in all; None takes the config's.
+        out: where the best settings go, a diff against the config; by default beside the working
+            folder's files, named after the config.
+        console: for progress.
+
+    Raises:
+        ConfigError: the config has no space, or one of its values is not allowed.
+        RunError: no training ended well.
+    """
+    path = find_config(name)
+    config = load_config(name, overrides)
+    _check_space(name, overrides, config)
+    wanted = trials or config.sweep.trials
+    out = out or Path(f"{path.stem}-best.yaml")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _open_study(path.stem, config)
+    parent = Tracker()
+    parent.open(
+        config.tracking.experiment,
+        f"sweep {study.study_name}",
+        study.user_attrs.get(_PARENT),
+        {KIND: "sweep", "mlflow.source.name": "tactful sweep"},
+    )
+    if parent.run_id is not None:
+        study.set_user_attr(_PARENT, parent.run_id)
+    _requeue_interrupted(study)
+    while _ended(study) < wanted:
+        trial = study.ask()
+        console.print(
+            f"trial {_ended(study) + 1} of {wanted}: ", end="", highlight=False, markup=False
+        )
+        _try(name, overrides, config, study, trial, parent.run_id, console)
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        parent.close("FAILED")
+        raise RunError("no training of the sweep ended well; see the messages above")
+    best = study.best_trial
+    _write_best(out, path, overrides, best, study)
+    parent.log_params({f"best.{key}": value for key, value in best.params.items()})
+    parent.log_metrics({f"best/{SCORE}": best.value or 0.0}, step=_ended(study))
+    parent.attempt(lambda client, run: client.log_artifact(run, str(out)))
+    parent.close("FINISHED")
+    return SweepResult(
+        study.study_name, _ended(study), best.value or 0.0, best.params, out, parent.run_id
+    )
+
+
+@dataclass(frozen=True)
+class _TrialRun(Run):
+    """A training that tells its study how it goes, and ends where the study says so."""
+
+    trial: optuna.Trial
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        super().on_epoch(epoch)
+        self.trial.report(epoch.metrics[SCORE], epoch.number)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _try(
+    name: str,
+    overrides: Sequence[str],
+    config: Config,
+    study: optuna.Study,
+    trial: optuna.Trial,
+    parent: str | None,
+    console: Console,
+) -> None:
+    settings = {key: _suggest(trial, key, each) for key, each in config.sweep.space.items()}
+    console.print(", ".join(f"{key} {_text(value)}" for key, value in settings.items()))
+    try:
+        chosen = load_config(name, [*overrides, *_assignments(settings)])
+        material = load_material(chosen)
+        with open_work_folder({**material.identity(chosen), "sweep": study.study_name}) as work:
+            tags = {KIND: "trial", "mlflow.source.name": "tactful sweep"}
+            if parent is not None:
+                tags["mlflow.parentRunId"] = parent
+            run = _TrialRun(chosen, material, work, TrackedRun(work, tags), console, trial)
+            run.begin()
+            tracker = run.tracked.tracker
+            try:
+                loss, validation = run.objective()
+                fitted = run.fit(loss, validation, run.precision())
+            except optuna.TrialPruned:
+                tracker.set_tags({"sweep.pruned": "true"})
+                tracker.close("FINISHED")
+                work.remove()
+                raise
+            except KeyboardInterrupt:
+                tracker.close("KILLED")
+                raise
+            except Exception:
+                tracker.close("FAILED")
+                raise
+            run.tracked.after_training(fitted.epochs)
+            tracker.close("FINISHED")
+            work.remove()
+        study.tell(trial, max(epoch.metrics[SCORE] for epoch in fitted.epochs))
+    except optuna.TrialPruned:
+        console.print("pruned: behind the median of the others")
+        study.tell(trial, state=TrialState.PRUNED)
+    except TactfulError as error:
+        console.print(f"warning: {error}", style="yellow", highlight=False, markup=False)
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def _open_study(stem: str, config: Config) -> optuna.Study:
+    """The study of exactly this config and space, made where it is not there yet."""
+    space = {key: each.model_dump() for key, each in config.sweep.space.items()}
+    identity = sha256_hex(canonical_json({"config": digest(config), "space": space}))
+    storage = f"sqlite:///{DATABASE.resolve()}"
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if config.sweep.pruning:
+        pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, _STARTUP_EPOCHS)
+    study = optuna.create_study(
+        study_name=f"{stem}-{identity[:12]}",
+        storage=storage,
+        direction="maximize",
+        pruner=pruner,
+        load_if_exists=True,
+    )
+    # Seeded by what there is: a resumed study must not suggest its first values again.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    return study
+
+
+def _requeue_interrupted(study: optuna.Study) -> None:
+    """Trials that were cut off are tried again with the same settings."""
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        interrupted = study.user_attrs.get(_INTERRUPTED, [])
+        study.set_user_attr(_INTERRUPTED, [*interrupted, trial.number])
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            study.enqueue_trial(trial.params)
+
+
+def _ended(study: optuna.Study) -> int:
+    """How many trials are over, those that were cut off not counted."""
+    interrupted = set(study.user_attrs.get(_INTERRUPTED, []))
+    return sum(each.number not in interrupted for each in study.get_trials(states=_OVER))
+
+
+def _suggest(trial: optuna.Trial, key: str, space: Range | Choices) -> Any:
+    if isinstance(space, Choices):
+        return trial.suggest_categorical(key, space.choices)
+    low, high, step = space.low, space.high, space.step
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
+        return trial.suggest_int(key, low, high, step=step or 1, log=space.log)
+    return trial.suggest_float(key, low, high, step=step, log=space.log)
+
+
+def _check_space(name: str, overrides: Sequence[str], config: Config) -> None:
+    """Every key and its extremes must make a config."""
+    if not config.sweep.space:
+        raise ConfigError(
+            f"{name} has an empty sweep.space; name there what to vary, for example "
+            "training.learning_rate: {low: 3e-5, high: 3e-4, log: true}"
+        )
+    for key, space in config.sweep.space.items():
+        values = space.choices if isinstance(space, Choices) else [space.low, space.high]
+        for value in values:
+            load_config(name, [*overrides, *_assignments({key: value})])
+
+
+def _assignments(settings: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={_text(value)}" for key, value in settings.items()]
+
+
+def _text(value: Any) -> str:
+    """A value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
+
+
+def _write_best(
+    out: Path, config: Path, overrides: Sequence[str], best: FrozenTrial, study: optuna.Study
+) -> None:
+    content: dict[str, Any] = {"extends": os.path.relpath(config, out.absolute().parent)}
+    fixed = [text.partition("=") for text in overrides]
+    settings = {key: yaml.safe_load(value) for key, _, value in fixed} | best.params
+    for key, value in settings.items():
+        place = content
+        *parents, last = key.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    note = (
+        f"# Best of {_ended(study)} trials of the sweep {study.study_name}: {SCORE} "
+        f"{best.value:.4f} (trial {best.number}).\n"
+    )
+    write_atomically(out, (note + yaml.safe_dump(content, sort_keys=False)).encode())
