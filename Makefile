@@ -15,12 +15,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test lint format release clean
+.PHONY: help train test soak-batch test-ray lint format release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train    train the default config on the shipped data: models/tactful, run in mlflow.db"
 	@echo "make test     run the tests"
+	@echo "make soak-batch  a batch job killed 20 times, and its memory on 300,000 rows (minutes)"
+	@echo "make test-ray    batch jobs on a local Ray cluster (installs ray)"
 	@echo "make lint     ruff (rules and format) and mypy"
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make release  dist/: the wheel, and models/tactful as an archive with its sha256"
@@ -31,6 +33,12 @@ train: $(VENV)/.train
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+soak-batch: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/slow/test_batch_soak.py $(ARGS)
+
+test-ray: $(VENV)/.ray
+	$(BIN)/python -m pytest tests/slow/test_batch_ray.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -59,7 +67,11 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline]'
+	@$(PIP_INSTALL) --editable '.[train,offline,batch]'
+	@touch $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	@$(PIP_INSTALL) --editable '.[ray]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
