@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 # What makes a spreadsheet run a cell as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Kept: json.dumps with an option makes an encoder each time, and rows have dozens of cells.
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def cell_text(value: Any, *, joined: bool = False) -> str:
@@ -22,9 +25,11 @@ def cell_text(value: Any, *, joined: bool = False) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)  # as JSON has it
     if joined and isinstance(value, list):
         return "|".join(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _encoded(value)
 
 
 def defused(text: str) -> str:

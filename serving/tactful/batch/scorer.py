@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tactful.batch.parquet_rows import ParquetReader
     from tactful.classifier import Classifier
 
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 LINE = "line"  # the column of rows that could not be taken apart
 
 
@@ -148,6 +150,6 @@ def _json_line(columns: bytes | Mapping[str, Any], added: Mapping[str, Any]) -> 
 
 def _dumped(value: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encoded(value).encode()
     except UnicodeEncodeError:  # half a surrogate pair: JSON can say it in ASCII only
         return json.dumps(value, separators=(",", ":")).encode()
