@@ -15,12 +15,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test lint format benchmark mlflow-test release clean
+.PHONY: help train test lint format benchmark mlflow-test soak-batch test-ray release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train      train the default config on the shipped data: models/tactful, run in mlflow.db"
 	@echo "make test       run the tests"
+	@echo "make soak-batch  a batch job killed 20 times, and its memory on 300,000 rows (minutes)"
+	@echo "make test-ray   batch jobs on a local Ray cluster (installs ray)"
 	@echo "make lint       ruff (rules and format) and mypy"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
@@ -47,6 +49,12 @@ mlflow-test: $(VENV)/.dev
 	TACTFUL_REGISTRY_PYTHON=$(abspath $(VENV))/light-registry/bin/python \
 	TACTFUL_SPARK_PYTHON=$(abspath $(VENV))/light-spark/bin/python \
 		$(BIN)/python -m pytest -m slow tests/slow $(ARGS)
+
+soak-batch: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/slow/test_batch_soak.py $(ARGS)
+
+test-ray: $(VENV)/.ray
+	$(BIN)/python -m pytest tests/slow/test_batch_ray.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -78,7 +86,11 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline,registry,sweep]'
+	@$(PIP_INSTALL) --editable '.[train,offline,batch,registry,sweep]'
+	@touch $@
+
+$(VENV)/.ray: $(VENV)/.dev
+	@$(PIP_INSTALL) --editable '.[ray]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import string
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,27 @@ def rehash() -> Callable[..., None]:
         path.write_bytes(manifest_bytes(manifest))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def score(sound_bundle: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs ``tactful score``, the bundle given."""
+    program = [sys.executable, "-m", "tactful.cli", "score"]
+    environment = {"TACTFUL_BUNDLE": str(sound_bundle), "OMP_NUM_THREADS": "1"}
+
+    def run(
+        *arguments: str | Path, stdin: bytes = b"", **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*program, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            env=environment,
+            **options,
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

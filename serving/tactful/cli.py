@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import tactful
+from tactful.batch.command import score
 from tactful.errors import InputError, TactfulError
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
 
@@ -74,6 +75,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     app.command()(label)
+    app.command()(score)
     for point in sorted(entry_points(group="tactful.commands"), key=lambda point: point.name):
         command: typer.Typer | Callable[..., Any] = point.load()
         if isinstance(command, typer.Typer):

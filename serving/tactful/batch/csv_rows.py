@@ -1,0 +1,179 @@
+"""Rows of a CSV file: every record is taken apart and decoded on its own, every cell is text."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tactful.batch.byte_lines import ByteLines
+from tactful.batch.errors import JobError
+from tactful.batch.formats import Compression
+from tactful.batch.jsonl_rows import unreadable
+from tactful.batch.parts import Part, Row
+from tactful.errors import InputError
+
+# A quote that is never closed would swallow the rest of the file; no record is that long.
+LONGEST_RECORD = 1 << 24
+
+
+class _Record(NamedTuple):
+    """Cells, each byte a character; or the line that is no record and why."""
+
+    cells: list[str]
+    line: bytes
+    problem: str
+
+
+class _RunawayError(Exception):
+    pass
+
+
+class _Records:
+    """Takes records apart from any offset on.
+
+    Python's own csv module does it, on text in which every character is one byte (Latin-1), so
+    that offsets are known and a byte that is not UTF-8 costs only its own cell.
+    """
+
+    def __init__(self, lines: ByteLines) -> None:
+        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
+        self._lines = lines
+        self.seek(lines.position, 1)
+
+    def seek(self, offset: int, number: int) -> None:
+        """Go to where a record starts; ``number`` is that of its line."""
+        self._again: deque[bytes] = deque()  # lines that were read ahead
+        self._lines.seek(offset)
+        self.position, self.number = offset, number
+        self._reader = self._new_reader()
+
+    def _new_reader(self) -> Iterator[list[str]]:
+        return csv.reader(self._feed(), strict=True)
+
+    def _feed(self) -> Iterator[str]:
+        held = 0
+        while line := (self._again.popleft() if self._again else self._lines.line()[0]):
+            held = held + len(line) if self._held else len(line)
+            self._held.append(line)
+            if held > LONGEST_RECORD:
+                raise _RunawayError
+            yield line.decode("latin-1")
+
+    def __iter__(self) -> Iterator[_Record]:
+        while True:
+            self._held: list[bytes] = []
+            problem = ""
+            try:
+                cells = next(self._reader, None)
+            except csv.Error as error:
+                problem = str(error)
+            except _RunawayError:
+                problem = f"a quote that is not closed within {LONGEST_RECORD} bytes"
+            if not self._held:
+                return
+            if problem:  # it costs its first line only
+                cells = []
+                self._again.extendleft(reversed(self._held[1:]))
+                del self._held[1:]
+                self._reader = self._new_reader()
+            self.position += sum(map(len, self._held))
+            self.number += len(self._held)
+            if cells or problem:  # no blank line
+                yield _Record(cells or [], b"".join(self._held), problem)
+
+
+class CsvReader:
+    """Reads a file whose first record names the columns; blank lines are no rows.
+
+    Args:
+        path: the file.
+        compression: what its bytes went through.
+        reply_column: the column of the reply.
+        context_column: the column of the context.
+
+    Raises:
+        JobError: the first record cannot name columns.
+    """
+
+    columns: tuple[str, ...]
+
+    def __init__(
+        self, path: Path, compression: Compression, reply_column: str, context_column: str
+    ) -> None:
+        self._lines = ByteLines(path, compression)
+        self._records = _Records(self._lines)
+        header = next(iter(self._records), None)
+        if header is None:
+            raise JobError(f"{path} is empty; the first line of a CSV file names its columns")
+        if header.problem:
+            raise JobError(f"{path}, line 1: no names of columns: {header.problem}")
+        self.columns = _names(path, header.cells)
+        self._start, self._first = self._records.position, self._records.number
+        self._reply, self._context = reply_column, context_column
+
+    def plan(self, start: int, first: int, part_rows: int) -> Iterator[tuple[int, int, int, int]]:
+        """From a part's end on: (stop, next_first, rows, read) of each further part."""
+        self._go(start, first)
+        rows = 0
+        for _ in self._records:
+            rows += 1
+            if rows == part_rows:
+                yield self._records.position, self._records.number, rows, self._lines.read
+                rows = 0
+        if rows:
+            yield self._records.position, self._records.number, rows, self._lines.read
+
+    def rows(self, part: Part) -> Iterator[Row]:
+        """The rows of a part, lazily."""
+        self._go(part.start, part.first)
+        records = iter(self._records)
+        for _ in range(part.rows):
+            number = self._records.number
+            record = next(records, None)
+            if record is None:
+                raise EOFError(f"it ends before line {number}")
+            yield self._row(record, number)
+
+    def _go(self, start: int, first: int) -> None:
+        if start == 0:  # the header is no row
+            start, first = self._start, self._first
+        if start != self._records.position:
+            self._records.seek(start, first)
+
+    def _row(self, record: _Record, number: int) -> Row:
+        problem = record.problem
+        if not problem and len(record.cells) != len(self.columns):
+            problem = f"{len(record.cells)} cells, but {len(self.columns)} columns are named"
+        if problem:
+            line = record.line.removesuffix(b"\n").removesuffix(b"\r")
+            return unreadable(line, f"line {number}: {problem}", "row_malformed")
+        error = None
+        columns = {}
+        for name, cell in zip(self.columns, record.cells, strict=True):
+            if not cell.isascii():
+                content = cell.encode("latin-1")
+                try:
+                    cell = content.decode()
+                except UnicodeDecodeError:
+                    cell = content.decode(errors="backslashreplace")
+                    message = f"line {number}: the cell of {name!r} is not UTF-8"
+                    error = error or InputError("not_utf8", message)
+            columns[name] = cell
+        return Row(columns[self._reply], columns.get(self._context), columns, error=error)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._lines.close()
+
+
+def _names(path: Path, cells: list[str]) -> tuple[str, ...]:
+    try:
+        names = tuple(cell.encode("latin-1").decode() for cell in cells)
+    except UnicodeDecodeError as error:
+        raise JobError(f"{path}, line 1: the names of columns are not UTF-8") from error
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise JobError(f"{path}: columns named twice: {', '.join(repeated)}")
+    return names

@@ -1,0 +1,124 @@
+"""INPUT: from what was named to the files that are read."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tactful.batch.errors import JobError
+from tactful.batch.formats import ALLOWED, Format, Kind, kind_of, require_packages
+from tactful.batch.spec import Source
+
+STANDARD = "-"
+_MAGIC: dict[bytes, Kind] = {
+    b"\x1f\x8b": Kind("jsonl", ".gz"),
+    b"\x28\xb5\x2f\xfd": Kind("jsonl", ".zst"),
+    b"PAR1": Kind("parquet"),
+}
+
+
+class InputFile(NamedTuple):
+    """A file to be read; ``name`` is relative to the folder that was given."""
+
+    path: Path
+    name: str
+    kind: Kind
+
+
+def find_files(given: str, input_format: Format | None) -> list[InputFile]:
+    """The files that INPUT names, in the order in which they are read.
+
+    Args:
+        given: a file, a folder (all files of a known format in it, at any depth; names that start
+            with ``.`` or ``_`` are passed over) or a glob.
+        input_format: the format of files whose name does not say it.
+
+    Raises:
+        JobError: there is none, one cannot be read, or their formats differ.
+        MissingExtraError: the format needs an extra.
+    """
+    path = Path(given)
+    if path.is_dir():
+        found = [
+            InputFile(file, file.relative_to(path).as_posix(), kind)
+            for file in sorted(path.rglob("*"))
+            if file.is_file()
+            and not any(part[0] in "._" for part in file.relative_to(path).parts)
+            and (kind := kind_of(file)) is not None
+        ]
+    elif path.exists() or not glob.has_magic(given):
+        found = [InputFile(path, path.name, _kind(path, input_format))]
+    else:
+        paths = sorted(Path(name) for name in glob.glob(given, recursive=True))
+        paths = [path for path in paths if path.is_file()]
+        above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+        found = [
+            InputFile(path, path.relative_to(above).as_posix(), _kind(path, input_format))
+            for path in paths
+        ]
+    if not found:
+        raise JobError(f"{given} holds no file to score; files must end in {ALLOWED}")
+    formats = sorted({file.kind.format for file in found})
+    if len(formats) > 1:
+        raise JobError(
+            f"{given} holds files of several formats ({', '.join(formats)}); score them one format "
+            f"at a time, for example with a glob like '{given.rstrip('/')}/*.{formats[0]}'"
+        )
+    for file in found:
+        require_packages(file.kind)
+        if not file.path.exists():
+            raise JobError(f"{file.path} does not exist; INPUT is a file, a folder, a glob or -")
+        if not os.access(file.path, os.R_OK):
+            raise JobError(f"{file.path} cannot be read: permission denied")
+    return found
+
+
+def keep_standard_input(path: Path, input_format: Format | None) -> InputFile:
+    """Copy standard input to a file, so that it can be read in parts and again.
+
+    Compression and Parquet are recognised; otherwise it is JSONL unless said otherwise.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise JobError("INPUT is - but nothing comes in on standard input")
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    with path.open("rb") as file:
+        start = file.read(4)
+    found = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+    kind = found or Kind("jsonl")
+    if input_format is not None and kind.format != "parquet":
+        kind = Kind(input_format, kind.compression)
+    require_packages(kind)
+    return InputFile(path, "standard input", kind)
+
+
+def described(files: Sequence[InputFile]) -> tuple[Source, ...]:
+    """The files with size and digest; reads all of them once."""
+    sources = []
+    for path, name, kind in files:
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise JobError(f"{path} cannot be read: {error.strerror or error}") from error
+        sources.append(Source(path, name, kind, status.st_size, status.st_mtime_ns, digest))
+    return tuple(sources)
+
+
+def _kind(path: Path, input_format: Format | None) -> Kind:
+    kind = kind_of(path)
+    if kind is None and input_format is not None:
+        kind = Kind(input_format)
+    if kind is None:
+        raise JobError(
+            f"{path} has a name that does not say its format; files end in {ALLOWED}, or say it "
+            "with --input-format"
+        )
+    return kind
