@@ -59,7 +59,7 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline]'
+	@$(PIP_INSTALL) --editable '.[train,offline,server,client]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
