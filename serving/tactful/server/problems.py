@@ -116,7 +116,7 @@ def status_problem(status: int, headers: Mapping[str, str] | None) -> RequestErr
     return RequestError(code, details.get(code, _INTERNAL), headers=headers)
 
 
-def refused_bundle(error: TactfulError, address: str | None) -> RequestError:
+def refused_bundle(error: Exception, address: str | None) -> RequestError:
     """A bundle that was not put in the place of the one that serves."""
     problems = error.problems if isinstance(error, BundleError) else (str(error),)
     return RequestError(
