@@ -8,6 +8,9 @@ CONFIG ?=
 # Options for pytest under `make test`: make test ARGS="-k cards"
 ARGS ?=
 
+# The bundle for `make test-load`; without one, a tiny model.
+LOAD_BUNDLE ?=
+
 BIN := $(VENV)/bin
 # What is built in isolation is pinned too, hence --build-constraint.
 # Not compiled: most of these modules are never imported, and Python compiles the others by itself.
@@ -15,12 +18,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test lint format release clean
+.PHONY: help train test test-page test-service test-load lint format release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train    train the default config on the shipped data: models/tactful, run in mlflow.db"
 	@echo "make test     run the tests"
+	@echo "make test-page test-service test-load    the slow tests of the HTTP service, docs/service.md"
 	@echo "make lint     ruff (rules and format) and mypy"
 	@echo "make format   let ruff rewrite what it can"
 	@echo "make release  dist/: the wheel, and models/tactful as an archive with its sha256"
@@ -31,6 +35,18 @@ train: $(VENV)/.train
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+test-page: $(VENV)/.dev
+	@$(PIP_INSTALL) --group page
+	$(BIN)/python -m pytest tests/serving/server/check_page.py $(ARGS)
+
+test-service: $(VENV)/.dev
+	HOSTILE_BODIES=5000 SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -s $(ARGS) \
+		tests/serving/server/test_hostile.py tests/serving/server/test_schema.py
+
+test-load: $(VENV)/.dev
+	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \
+		-s $(ARGS) tests/serving/server/test_load.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
