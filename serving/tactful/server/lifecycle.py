@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -30,6 +31,9 @@ _POLL_SECONDS = 0.01
 # After the listener was closed, how long connections that say nothing may stay: what was sent just
 # before is still answered.
 _GRACE_SECONDS = 0.5
+# The inference thread is partly Python: with the usual 5 ms, each answer of the event loop would
+# wait that long for its turn.
+_SWITCH_SECONDS = 0.0005
 
 
 def run(settings: Settings) -> int:
@@ -111,6 +115,7 @@ async def serve(
     Raises:
         TactfulError: the bundle cannot be used.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     threads = settings.threads or max(1, available_cpus() // settings.workers)
     metrics = Metrics()
     service = Service(

@@ -93,10 +93,13 @@ def load(running, clients, seconds):
 def test_load_and_overload(serve, sound_bundle):
     bundle = BUNDLE or sound_bundle
     alone = Classifier.load(bundle, threads=THREADS)
-    texts = replies()
-    started = time.monotonic()
-    assert len(list(alone.classify_many(texts))) == len(texts)
-    print(f"\nclassify_many: {len(texts) / (time.monotonic() - started):.1f} readings a second")
+    started, count = time.monotonic(), 0
+    for _ in alone.classify_many(itertools.cycle(replies())):
+        count += 1
+        if time.monotonic() - started > SECONDS:
+            break
+    rate = count / (time.monotonic() - started)
+    print(f"\nclassify_many: {rate:.1f} readings a second")
 
     # A queue that 64 clients with replies of this length do not fill, and four times as many do.
     running = serve(bundle, "--max-queue-tokens", "6000", "--threads", str(THREADS))
