@@ -18,17 +18,18 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test test-page test-service test-load lint format release clean
+.PHONY: help train test test-page test-service test-load lint format benchmark release clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make train    train the default config on the shipped data: models/tactful, run in mlflow.db"
-	@echo "make test     run the tests"
+	@echo "make train      train the default config on the shipped data: models/tactful, run in mlflow.db"
+	@echo "make test       run the tests"
 	@echo "make test-page test-service test-load    the slow tests of the HTTP service, docs/service.md"
-	@echo "make lint     ruff (rules and format) and mypy"
-	@echo "make format   let ruff rewrite what it can"
-	@echo "make release  dist/: the wheel, and models/tactful as an archive with its sha256"
-	@echo "make clean    remove .venv, dist and caches; keeps models, runs and mlflow.db"
+	@echo "make lint       ruff (rules and format) and mypy"
+	@echo "make format     let ruff rewrite what it can"
+	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
+	@echo "make release    dist/: the wheel, and models/tactful as an archive with its sha256"
+	@echo "make clean      remove .venv, dist and caches; keeps models, runs and mlflow.db"
 
 train: $(VENV)/.train
 	$(BIN)/tactful train $(CONFIG) $(ARGS)
@@ -56,6 +57,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+benchmark: $(VENV)/.train
+	$(BIN)/tactful benchmark --plot benchmark.png $(ARGS)
 
 release: $(VENV)/.train
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \

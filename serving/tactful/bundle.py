@@ -68,8 +68,21 @@ class Bundle:
         except ValueError as error:
             raise BundleError(path, [str(error)]) from error
         if differences:
-            raise BundleError(path, differences)
+            raise BundleError(path, differences + _int8_advice(manifest))
         return cls(manifest, golden, contents["README.md"].decode(), engine)
+
+
+def _int8_advice(manifest: Mapping[str, Any]) -> list[str]:
+    """What to do where the goldens of an int8 model are not reproduced."""
+    if manifest.get("precision") != "int8":
+        return []
+    made = manifest.get("quantisation")
+    where = made.get("processor", "unknown") if isinstance(made, Mapping) else "unknown"
+    return [
+        f"model.onnx: it is int8 and was measured on {where}; other processors may round "
+        "otherwise. Train on a processor like this one (tactful train measures what is fit for "
+        "it), or without int8: tactful train --set quantisation.candidates=[]"
+    ]
 
 
 def _parse(

@@ -9,11 +9,10 @@ from typing import Literal, overload
 
 from tactful.batching import Pair, label_stream
 from tactful.bundle import Bundle
-from tactful.decisions import TaskHead, sigmoid
-from tactful.engine import Labelled, decisions_of, scores_of
+from tactful.engine import Labelled
 from tactful.errors import InputError
-from tactful.evidence import EvidenceFinder
-from tactful.readings import Evidence, LabelReading, Reading
+from tactful.reader import to_reading
+from tactful.readings import Reading
 
 Item = str | tuple[str, str | None]
 
@@ -67,8 +66,9 @@ class Classifier:
     ) -> Iterator[Reading | InputError]:
         """Label many replies, lazily and in order; endless iterables are welcome.
 
-        Up to 256 items are read before the first reading is given, to put replies of similar
-        length into one run. Where the iterable itself raises, readings of what it gave come first.
+        Up to 512 items are read before the first reading is given: replies of similar length
+        share a run, and some are tokenised while others are run. Where the iterable itself raises,
+        readings of what it gave come first.
 
         Args:
             items: replies, or (reply, context) pairs.
@@ -92,28 +92,7 @@ class Classifier:
             yield result
 
     def _reading(self, reply: str, labelled: Labelled) -> Reading:
-        tasks = self.bundle.heads.tasks
-        scores, decisions = scores_of(labelled, tasks), decisions_of(labelled, tasks)
-        encoded = labelled.encoded
-        finder = EvidenceFinder(reply, encoded.offsets, truncated=encoded.truncated)
-
-        def read(head: TaskHead, label: str) -> LabelReading:
-            index = head.task.names.index(label)
-            column = labelled.token_scores[:, tasks.slices[head.task.name].start + index]
-            spans = []
-            if head.evidence_thresholds is not None:
-                spans = finder.spans(sigmoid(column), float(head.evidence_thresholds[index]))
-            evidence = tuple(Evidence(start, end, reply[start:end]) for start, end in spans)
-            return LabelReading(label, scores[head.task.name][label], evidence)
-
-        labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
-        for head in self.bundle.heads.heads:
-            decided = decisions[head.task.name]
-            if isinstance(decided, str):
-                labels[head.task.name] = read(head, decided)
-            else:
-                labels[head.task.name] = tuple(read(head, label) for label in decided)
-        return Reading(labels, scores, labelled.encoded.truncated, self.bundle.id)
+        return to_reading(reply, labelled, self.bundle.heads, self.bundle.id)
 
 
 def checked_pair(reply: object, context: object) -> Pair:

@@ -8,6 +8,9 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+# AVX2 alone multiplies 8-bit numbers in pairs that may saturate; each of the others does not.
+_FOR_INT8 = ("avx2", "avx512bw", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+
 
 def available_cpus(root: Path = Path("/")) -> int:
     """Processors this process may use: the least of its affinity and its cgroups' quota.
@@ -37,6 +40,19 @@ def processor_name(root: Path = Path("/")) -> str:
         if key.strip() == "model name" and value.strip():
             return value.strip()
     return platform.processor() or platform.machine() or "unknown"
+
+
+def instructions(root: Path = Path("/")) -> tuple[str, ...]:
+    """Those of this processor that int8 results depend on, in Linux's names; elsewhere none."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):  # x86, ARM
+            return tuple(name for name in _FOR_INT8 if name in value.split())
+    return ()
 
 
 def _quotas(root: Path) -> Iterator[float]:

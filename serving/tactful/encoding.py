@@ -72,6 +72,15 @@ class Batch:
     attention_mask: npt.NDArray[np.int64]
     token_type_ids: npt.NDArray[np.int64]
 
+    def halves(self) -> tuple[Batch, Batch]:
+        """The first and the second half of the windows."""
+        middle = len(self.input_ids) // 2
+        first, second = (
+            Batch(self.input_ids[at], self.attention_mask[at], self.token_type_ids[at])
+            for at in (slice(None, middle), slice(middle, None))
+        )
+        return first, second
+
 
 class ReplyEncoding:
     """Encodes replies with a tokenizer and the limits that the model was trained with.
@@ -96,6 +105,7 @@ class ReplyEncoding:
         window_overlap: int,
         use_context: bool = True,
     ) -> None:
+        self.max_tokens = max_tokens
         self._use_context = use_context
         self._capacity = max_tokens - SPECIAL_TOKENS
         self._max_windows = max_windows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy.typing as npt
 
 from tactful.decisions import Floats, Heads, calibrated_scores, decide
 from tactful.encoding import Encoded, ReplyEncoding
-from tactful.inference import run_rows
+from tactful.inference import Pass, RowOutput
 from tactful.session import Session
 from tactful.tasks import Tasks
+from tactful.workers import Workers
 
 SCORE_DECIMALS = 6  # finer than fp32 results agree between processors
 Scores = dict[str, dict[str, float]]
@@ -69,6 +71,7 @@ class Engine:
             self._probe()
         except ValueError as error:
             raise ValueError(f"model.onnx: {error}") from error
+        self._workers = Workers(model, threads=threads)
 
     def _probe(self) -> None:
         """Run the extremes, so that no graph, tokenizer and limits that disagree go into service:
@@ -81,18 +84,68 @@ class Engine:
             self._session.check(batch, self.heads.tasks.size)
 
     def read(self, pairs: Sequence[tuple[str, str | None]]) -> list[Labelled]:
-        """Label (reply, context) pairs, in order; similar lengths share a run of the model."""
-        encoded = self._encoding.encode(pairs)
-        outputs = run_rows(encoded, self._encoding, self._session, self.heads.tasks)
-        if not outputs:
-            return []
-        scores = calibrated_scores(np.stack([output.logits for output in outputs]), self.heads)
-        return [
-            Labelled(output.encoded, row_scores, row_decisions, output.token_scores)
-            for output, row_scores, row_decisions in zip(
-                outputs, scores, decide(scores, self.heads), strict=True
-            )
-        ]
+        """Label (reply, context) pairs, in order.
+
+        Raises:
+            ModelError: the model cannot run them.
+        """
+        return self.start(pairs).result()
+
+    def start(self, pairs: Sequence[tuple[str, str | None]]) -> Job:
+        """Tokenise pairs and begin to label them, so that the caller can prepare the next ones.
+
+        Several batches are run side by side, in threads of their own; a single one waits for
+        `Job.result`, which runs it with all threads together.
+        """
+        rows = Pass(self._encoding.encode(pairs), self._encoding, self.heads.tasks)
+        return Job(self, rows, self._workers.run(rows) if len(rows) > 1 else [])
+
+    def run(self, rows: Pass) -> None:
+        """Run a pass in the calling thread."""
+        for index in range(len(rows)):
+            rows.run(index, self._session)
+
+
+class Job:
+    """Replies that are being labelled; see `Engine.start`."""
+
+    def __init__(self, engine: Engine, rows: Pass, batches: Sequence[Future[None]]) -> None:
+        self._engine = engine
+        self._rows = rows
+        self._batches = batches
+
+    def result(self) -> list[Labelled]:
+        """Wait until all are labelled; in the order given.
+
+        Raises:
+            ModelError: the model cannot run them.
+        """
+        if not self._batches:
+            self._engine.run(self._rows)
+        try:
+            for batch in self._batches:
+                batch.result()
+        finally:
+            self.cancel()
+        return label_outputs(self._rows.outputs(), self._engine.heads)
+
+    def cancel(self) -> None:
+        """Give up the batches that have not begun to run."""
+        for batch in self._batches:
+            batch.cancel()
+
+
+def label_outputs(outputs: Sequence[RowOutput], heads: Heads) -> list[Labelled]:
+    """Calibrate and decide what the model says of some replies, in order."""
+    if not outputs:
+        return []
+    scores = calibrated_scores(np.stack([output.logits for output in outputs]), heads)
+    return [
+        Labelled(output.encoded, row_scores, row_decisions, output.token_scores)
+        for output, row_scores, row_decisions in zip(
+            outputs, scores, decide(scores, heads), strict=True
+        )
+    ]
 
 
 def scores_of(labelled: Labelled, tasks: Tasks) -> Scores:

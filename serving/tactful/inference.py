@@ -17,8 +17,12 @@ from tactful.tasks import Tasks
 Forward = Callable[[Batch], tuple[Floats, Floats]]
 """From a batch to raw logits float32 ``[W, L]`` and token scores float32 ``[W, T, L]``."""
 
-# Padded tokens of one batch: eight windows of 256, enough to fill two cores, small in memory.
-TOKEN_BUDGET = 2048
+# Padded tokens of one batch. More fill no core better, and what lies between two layers no longer
+# fits a core's cache: see docs/performance.md.
+TOKEN_BUDGET = 512
+# Lengths are rounded up to a multiple of this, so that the runtime's memory pool meets a few dozen
+# shapes and not every length there is.
+LENGTH_STEP = 4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,6 +40,61 @@ class RowOutput:
     token_scores: Floats
 
 
+class Pass:
+    """One pass of replies through the model: cut into batches first, then run batch by batch.
+
+    The cut depends on the replies alone, never on when or where a batch runs.
+
+    Args:
+        encoded: the replies.
+        encoding: what encoded them; pads the batches.
+        tasks: the tasks of the label axis.
+        token_budget: most padded tokens in one batch; a single window may exceed it.
+    """
+
+    def __init__(
+        self,
+        encoded: Sequence[Encoded],
+        encoding: ReplyEncoding,
+        tasks: Tasks,
+        *,
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        self._encoded = encoded
+        self._encoding = encoding
+        self._tasks = tasks
+        self._windows = [window for row in encoded for window in row.windows]
+        self._batches = list(_batches(self._windows, token_budget, encoding.max_tokens))
+        self._logits: list[Floats] = [np.empty(0, np.float32)] * len(self._windows)
+        self._scores = list(self._logits)
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return len(self._batches)
+
+    def run(self, index: int, forward: Forward) -> None:
+        """Run one batch; different ones may run in several threads at once."""
+        length, members = self._batches[index]
+        windows = [self._windows[member] for member in members]
+        logits, scores = forward(self._encoding.collate(windows, length))
+        for row, (member, window) in enumerate(zip(members, windows, strict=True)):
+            self._logits[member] = logits[row]
+            # A copy of the reply's part, so that the padded batch is freed.
+            at = slice(window.reply_at, window.reply_at + window.size)
+            self._scores[member] = scores[row, at].copy()
+
+    def outputs(self) -> list[RowOutput]:
+        """One output for each reply, in the order given, after all batches have run."""
+        outputs, start = [], 0
+        for row in self._encoded:
+            stop = start + len(row.windows)
+            outputs.append(
+                _combine(row, self._logits[start:stop], self._scores[start:stop], self._tasks)
+            )
+            start = stop
+        return outputs
+
+
 def run_rows(
     encoded: Sequence[Encoded],
     encoding: ReplyEncoding,
@@ -44,45 +103,28 @@ def run_rows(
     *,
     token_budget: int = TOKEN_BUDGET,
 ) -> list[RowOutput]:
-    """Run replies through the model.
-
-    Args:
-        encoded: the replies.
-        encoding: what encoded them; pads the batches.
-        forward: the model.
-        tasks: the tasks of the label axis.
-        token_budget: most padded tokens in one batch; a single window may exceed it.
+    """Run replies through the model, one batch after the other; the arguments are `Pass`'s.
 
     Returns:
         One output for each reply, in the order given.
     """
-    windows = [window for row in encoded for window in row.windows]
-    logits: list[Floats] = [np.empty(0, np.float32)] * len(windows)
-    scores = list(logits)
-    for batch in _batches(windows, token_budget):
-        batch_logits, batch_scores = forward(encoding.collate([windows[i] for i in batch]))
-        for row, index in enumerate(batch):
-            window = windows[index]
-            logits[index] = batch_logits[row]
-            # A copy of the reply's part, so that the padded batch is freed.
-            at = slice(window.reply_at, window.reply_at + window.size)
-            scores[index] = batch_scores[row, at].copy()
-    outputs, start = [], 0
-    for row_encoded in encoded:
-        stop = start + len(row_encoded.windows)
-        outputs.append(_combine(row_encoded, logits[start:stop], scores[start:stop], tasks))
-        start = stop
-    return outputs
+    whole = Pass(encoded, encoding, tasks, token_budget=token_budget)
+    for index in range(len(whole)):
+        whole.run(index, forward)
+    return whole.outputs()
 
 
-def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]]:
-    """Indices of windows in batches of similar length, longest first."""
+def _batches(
+    windows: Sequence[Window], token_budget: int, max_tokens: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Padded length and members of batches of similar length, longest first."""
     order = sorted(range(len(windows)), key=lambda index: -len(windows[index].input_ids))
     start = 0
     while start < len(order):
         longest = len(windows[order[start]].input_ids)
+        longest = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, max_tokens)
         stop = start + max(1, token_budget // longest)
-        yield order[start:stop]
+        yield longest, order[start:stop]
         start = stop
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from tactful.cpu import available_cpus
 from tactful.decisions import Floats
@@ -12,6 +15,8 @@ from tactful.errors import ModelError
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = ("logits", "token_scores")
+# How onnxruntime and the C++ library below it say so.
+_OUT_OF_MEMORY = re.compile("Failed to allocate memory|bad_alloc|bad allocation")
 _FATAL_ONLY = 4  # onnxruntime's log severity; its errors are raised, so they need no log
 
 
@@ -35,6 +40,8 @@ class Session:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _FATAL_ONLY
+        # A plan of memory for each shape would be kept for ever, and there are many shapes.
+        options.enable_mem_pattern = False
         # Without this, bytes in onnxruntime's own format would be taken too, unchecked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
@@ -52,13 +59,33 @@ class Session:
     def __call__(self, batch: Batch) -> tuple[Floats, Floats]:
         """Run one batch: logits ``[W, L]`` and token scores ``[W, T, L]``, both float32.
 
+        Where memory does not suffice, each half of the batch is tried on its own, and so on.
+
         Raises:
-            ModelError: the graph cannot run it.
+            ModelError: the graph cannot run it, or memory does not suffice for a single window.
         """
+        windows, length = batch.input_ids.shape
+        try:
+            return self._run(batch)
+        except MemoryError as error:
+            if windows == 1:
+                raise ModelError(
+                    f"there is not enough memory to read one window of {length} tokens ({error}); "
+                    "free some, or raise this process's limit"
+                ) from error
+        halves = [self(part) for part in batch.halves()]
+        logits, token_scores = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+        return logits, token_scores
+
+    def _run(self, batch: Batch) -> tuple[Floats, Floats]:
         feed: dict[str, Any] = {name: getattr(batch, name) for name in INPUTS}
         try:
             logits, token_scores = self._session.run(OUTPUTS, feed)
+        except MemoryError:
+            raise
         except Exception as error:  # see above
+            if _OUT_OF_MEMORY.search(str(error)):
+                raise MemoryError(str(error)) from error
             windows, length = batch.input_ids.shape
             raise ModelError(
                 f"onnxruntime cannot run {windows} windows of {length} tokens with ids up to "

@@ -41,6 +41,25 @@ def test_changed_golden_scores(
     assert "allowed 0.001" in message
 
 
+def test_goldens_of_a_quantised_model_come_with_advice(
+    problems: Problems, bundle_copy: Path, rehash: Rehash
+) -> None:
+    path = bundle_copy / "golden.jsonl"
+    lines = path.read_bytes().splitlines()
+    golden = json.loads(lines[0])
+    golden["scores"]["strategies"]["apology"] = 0.111
+    path.write_bytes(b"\n".join([json.dumps(golden).encode(), *lines[1:]]))
+    rehash(bundle_copy)
+    assert "int8" not in problems(bundle_copy)
+    rehash(bundle_copy, precision="int8", quantisation={"processor": "Some CPU 9000"})
+    message = problems(bundle_copy)
+    assert "golden.jsonl: line 1 is not reproduced" in message
+    assert "int8 and was measured on Some CPU 9000" in message
+    assert "quantisation.candidates=[]" in message
+    rehash(bundle_copy, precision="int8", quantisation=[])
+    assert "measured on unknown" in problems(bundle_copy)
+
+
 def test_changed_golden_decisions(problems: Problems, bundle_copy: Path, rehash: Rehash) -> None:
     path = bundle_copy / "golden.jsonl"
     content = path.read_bytes().replace(b'"strategies":["apology"]', b'"strategies":[]', 1)

@@ -141,6 +141,7 @@ def overrides(tiny_encoder: Path, data_set: Path) -> dict[str, Any]:
         "training.learning_rate": 2.0e-3,
         "training.precision": "fp32",
         "calibration.min_positives": 5,
+        "quantisation.candidates": "[]",
         "goldens.count": 6,
         "evaluation.resamples": 20,
     }

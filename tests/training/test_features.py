@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tactful.encoding import ReplyEncoding
+from tactful_training.config_schema import Config
 from tactful_training.data.rows import DataSet, Row, load_data_set
+from tactful_training.errors import EncoderError
 from tactful_training.features import Collator, LengthGroups, TrainingRows, encode_rows
+from tactful_training.material import load_material
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +103,53 @@ def test_batches_are_of_one_length_and_hold_every_row_once(training_rows: Traini
     assert np.mean(spreads) < np.ptp(lengths) / 4
     firsts = [lengths[order[at]] for at in range(0, len(order), 7)]
     assert firsts != sorted(firsts, reverse=True)
+
+
+def test_tokens_are_hidden_anew_each_epoch_and_the_frame_never(
+    rows: list[Row], encoding: ReplyEncoding, data: DataSet
+) -> None:
+    def read(epoch: int, share: float) -> list[tuple[int, int, list[int]]]:
+        training = TrainingRows(
+            rows,
+            encoding,
+            data.tasks,
+            context_dropout=0.0,
+            token_dropout=share,
+            mask_id=4,
+            seed=3,
+        )
+        training.set_epoch(epoch)
+        return [
+            (window.reply_at, window.size, window.input_ids.tolist())
+            for index in range(len(training))
+            for window in training[index].encoded.windows
+        ]
+
+    plain, first, again, second = read(0, 0.0), read(0, 0.2), read(0, 0.2), read(1, 0.2)
+    assert first == again != second
+    hidden = total = 0
+    for (reply_at, _, ids), (*_, shown) in zip(first, plain, strict=True):
+        for position, (token, before) in enumerate(zip(ids, shown, strict=True)):
+            assert token in (before, 4)
+            if position in (0, reply_at - 1, len(ids) - 1):
+                assert token == before
+            else:
+                hidden += token == 4
+                total += 1
+    assert 0.15 < hidden / total < 0.25
+
+
+def test_hiding_tokens_needs_a_token_to_hide_them_behind(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config(training__token_dropout=0.1)
+    material = load_material(config)
+    assert material.mask_id(config) == 4
+    assert material.mask_id(make_config(training__token_dropout=0)) == 0
+
+    source = json.loads(material.encoder.tokenizer)
+    text = json.dumps(source).replace("[MASK]", "[NONE]")
+    (tmp_path / "tokenizer.json").write_text(text)
+    other = replace(material, encoder=replace(material.encoder, folder=tmp_path))
+    with pytest.raises(EncoderError, match=r"no token named \[MASK\] or <mask>.*to 0"):
+        other.mask_id(config)

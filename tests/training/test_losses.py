@@ -85,3 +85,21 @@ def test_evidence_counts_only_where_a_row_has_some() -> None:
     assert total.item() == pytest.approx(2 * parts["evidence"].item())
     total.backward()
     assert (scores.grad[:, 1] == 0).all()
+
+
+def test_smoothing_spreads_a_share_of_a_single_target_and_nothing_else() -> None:
+    logits = torch.zeros(1, TASKS.size)
+    single = next(task for task in TASKS if task.kind == "single")
+    at = TASKS.slices[single.name]
+    logits[0, at.start] = 2.0
+    targets = torch.zeros(1, TASKS.size)
+    targets[0, at.start] = 1
+    plain = task_losses(logits, targets, TASKS)
+    smooth = task_losses(logits, targets, TASKS, label_smoothing=0.1)
+    expected = torch.nn.functional.cross_entropy(
+        logits[:, at], torch.zeros(1, dtype=torch.int64), label_smoothing=0.1
+    )
+    torch.testing.assert_close(smooth[single.name], expected)
+    assert smooth[single.name] > plain[single.name]
+    for name in set(plain) - {single.name}:
+        torch.testing.assert_close(smooth[name], plain[name])

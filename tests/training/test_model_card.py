@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 from tactful.decisions import Heads, TaskHead
+from tactful_training.candidates.build import Candidate
+from tactful_training.candidates.choose import Choice
+from tactful_training.candidates.measure import Measured
 from tactful_training.config_schema import Config
 from tactful_training.data.rows import load_data_set, targets
 from tactful_training.encoder import EncoderSource
@@ -34,15 +37,20 @@ def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
     ones = np.ones(3, np.float32)
     moves, mood = data.tasks
     heads = (TaskHead(moves, ones, ones, ones / 8, ones / 2), TaskHead(mood, ones, ones))
+    fitted = Heads(heads, max_tokens=24, max_windows=3, window_overlap=8)
+    fp32, int8 = (
+        Measured(Candidate(name, bytes(size)), (), fitted, evaluations["validation"])
+        for name, size in (("fp32", 4_000_000), ("int8-static", 1_100_000))
+    )
     return RunRecord(
         config=make_config(),
         data=data,
         rows={"train": 96, "validation": 48, "test": 48},
         encoder=EncoderSource("tests/tiny", data_set, "ab" * 32),
-        heads=Heads(heads, max_tokens=24, max_windows=3, window_overlap=8),
         fitted=Fitted({}, (Epoch(1, {}), Epoch(2, {})), 2),
         precision="fp32",
         parity=Parity(1e-6, 2e-6, 48),
+        choice=Choice((fp32, int8), (50.0, 150.5), ("not the fastest", "ships"), int8),
         evaluations=evaluations,
         environment={"python": "3.11", "processor": "some"},
         commit=None,
@@ -69,6 +77,10 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
         "Git commit: unknown",
         "MLflow run: abc",
         "more than 21 tokens",
+        "This bundle holds the form `int8-static`",
+        "| `fp32` | 4.0 MB | 50 | 1.000 | 1.000 | 0.000 | not the fastest |",
+        "| `int8-static` | 1.1 MB | 150 | 1.000 | 1.000 | 0.000 | ships |",
+        "ONNX opset 17, int8",
     ):
         assert part in text
     assert "language models" not in text  # the card of this data set does not say so

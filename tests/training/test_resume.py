@@ -51,6 +51,8 @@ def train_in(folder: Path, config: Config, *callbacks: TrainerCallback) -> tuple
         material.encoding,
         material.tasks,
         context_dropout=0.5,
+        token_dropout=0.1,
+        mask_id=4,
         seed=config.seed,
     )
     torch.manual_seed(config.seed)

@@ -206,4 +206,5 @@ def _leaves(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[
         if isinstance(value, Mapping):
             yield from _leaves(value, (*path, key))
         else:
-            yield ".".join([*path, key]), value
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield ".".join([*path, key]), text

@@ -68,6 +68,7 @@ class Loss(_Section):
 
     task_weights: dict[str, _Weight]
     evidence_weight: _Weight
+    label_smoothing: _Fraction
 
 
 class Training(_Section):
@@ -81,6 +82,7 @@ class Training(_Section):
     warmup_fraction: _Fraction
     max_grad_norm: _Positive
     context_dropout: _Fraction
+    token_dropout: _Fraction
     early_stopping_patience: _Count
     precision: Literal["auto", "fp32", "bf16"]
 
@@ -97,6 +99,32 @@ class Export(_Section):
     # 20 is the last one of PyTorch's TorchScript exporter.
     opset: Annotated[int, Field(ge=14, le=20)]
     tolerance: _Positive
+
+
+CandidateName = Literal[
+    "int8-static",
+    "int8-dynamic",
+    "int8-dynamic-7bit",
+    "int8-dynamic-all-fused",
+    "int8-dynamic-unfused",
+    "int8-dynamic-unsigned",
+]
+
+
+class Quantisation(_Section):
+    """Which int8 candidates are tried, and what quality one may cost."""
+
+    candidates: list[CandidateName]
+    max_macro_f1_loss: _Weight
+    max_evidence_loss: _Weight
+    calibration_rows: _Count
+    keep_fp32: list[_Text]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Quantisation:
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("candidates must name each candidate once")
+        return self
 
 
 class Goldens(_Section):
@@ -131,6 +159,7 @@ class Config(_Section):
     training: Training
     calibration: Calibration
     export: Export
+    quantisation: Quantisation
     goldens: Goldens
     evaluation: Evaluation
     tracking: Tracking

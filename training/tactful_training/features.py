@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from tactful.decisions import Floats
-from tactful.encoding import Encoded, ReplyEncoding
+from tactful.encoding import Encoded, ReplyEncoding, Window
 from tactful.tasks import Tasks
 from tactful_training.data.rows import Row, targets
 
@@ -65,7 +65,7 @@ def mark_tokens(row: Row, offsets: npt.NDArray[np.int32], tasks: Tasks) -> npt.N
 
 
 class TrainingRows(Dataset[Example]):
-    """The training split; in each epoch some rows come without their context.
+    """The training split; in each epoch some rows come without their context, some tokens masked.
 
     Which ones depends on the seed and the epoch alone, never on what was drawn before, so that a
     run resumed in the middle of an epoch sees the same rows as one that was never interrupted.
@@ -75,7 +75,9 @@ class TrainingRows(Dataset[Example]):
         encoding: how they are read.
         tasks: the tasks of the label axis.
         context_dropout: share of the rows that are read without it.
-        seed: of the choice.
+        token_dropout: share of the tokens that are read as the mask token.
+        mask_id: id of that token.
+        seed: of the choices.
     """
 
     def __init__(
@@ -85,9 +87,13 @@ class TrainingRows(Dataset[Example]):
         tasks: Tasks,
         *,
         context_dropout: float,
+        token_dropout: float = 0.0,
+        mask_id: int = 0,
         seed: int,
     ) -> None:
         self.seed = seed
+        self._token_dropout = token_dropout
+        self._mask_id = mask_id
         self._examples = encode_rows(rows, encoding, tasks)
         self._bare = [example.encoded for example in self._examples]
         self._share = context_dropout
@@ -96,7 +102,7 @@ class TrainingRows(Dataset[Example]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the rows that come without context in this epoch."""
+        """Choose what is left out in this epoch."""
         self.epoch = epoch
         draws = np.random.default_rng((self.seed, epoch)).random(len(self._examples))
         self._without: npt.NDArray[np.bool_] = draws < self._share
@@ -121,8 +127,17 @@ class TrainingRows(Dataset[Example]):
         example = self._examples[index]
         if self._without[index]:
             # The same reply tokens, hence the same marks.
-            return Example(self._bare[index], example.targets, example.marks)
-        return example
+            example = Example(self._bare[index], example.targets, example.marks)
+        if not self._token_dropout:
+            return example
+        draw = np.random.default_rng((self.seed, self.epoch, 2, index))
+        windows = tuple(self._masked(window, draw) for window in example.encoded.windows)
+        return replace(example, encoded=replace(example.encoded, windows=windows))
+
+    def _masked(self, window: Window, draw: np.random.Generator) -> Window:
+        hidden = draw.random(len(window.input_ids)) < self._token_dropout
+        hidden[[0, window.reply_at - 1, -1]] = False  # what holds the window together
+        return replace(window, input_ids=np.where(hidden, self._mask_id, window.input_ids))
 
 
 class LengthGroups(Sampler[int]):

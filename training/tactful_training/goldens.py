@@ -10,10 +10,11 @@ import numpy as np
 from tactful.batching import Pair
 from tactful.engine import Engine, Labelled
 from tactful.goldens import Golden, make_goldens
+from tactful_training.candidates.build import Precision
 from tactful_training.data.rows import Row
 
-TOLERANCE = 1e-3
-"""Largest difference of a score between processors, for fp32."""
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.05}
+"""Largest difference of a score between processors."""
 # Texts that a reader of tokens gets wrong first: emoji with modifiers, combining marks, several
 # scripts, characters without width, no letter at all.
 _TRICKY: tuple[Pair, ...] = (
@@ -23,11 +24,13 @@ _TRICKY: tuple[Pair, ...] = (
     ("👍", "Thanks, all good now"),
 )
 _LONG_ATTEMPTS = 20
-_SAFE = 2 * TOLERANCE  # between a score and its threshold
+_SAFETY = 2  # least distance between a score and its threshold, in tolerances
 _CANDIDATES = 300  # rows that are read to choose from
 
 
-def choose_goldens(engine: Engine, rows: Sequence[Row], count: int) -> list[Golden]:
+def choose_goldens(
+    engine: Engine, rows: Sequence[Row], count: int, tolerance: float
+) -> list[Golden]:
     """Choose replies and record what the shipped model says of each, one at a time.
 
     A few tricky texts, one reply of several windows, and rows that between them show as many
@@ -39,23 +42,25 @@ def choose_goldens(engine: Engine, rows: Sequence[Row], count: int) -> list[Gold
         engine: the shipped model.
         rows: the validation split.
         count: how many, if so many are to be had.
+        tolerance: largest difference of a score between processors.
     """
     rows = [row for row in rows if row.is_encodable]
-    chosen = _safe(engine, _TRICKY)
-    chosen += islice(_safe_long(engine, rows), 1)
+    safe = _SAFETY * tolerance
+    chosen = _safe(engine, _TRICKY, safe)
+    chosen += islice(_safe_long(engine, rows, safe), 1)
     # Every other row without its context, as a reply may come in service.
     pairs = [
         (row.reply, row.context if n % 2 else None) for n, row in enumerate(rows[:_CANDIDATES])
     ]
-    chosen += _diverse(engine, pairs or _TRICKY)
+    chosen += _diverse(engine, pairs or _TRICKY, safe)
     return make_goldens(engine, list(dict.fromkeys(chosen))[:count])
 
 
-def _safe(engine: Engine, pairs: Sequence[Pair]) -> list[Pair]:
+def _safe(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
     return [
         pair
         for pair, labelled in zip(pairs, engine.read(pairs), strict=True)
-        if _distance(engine, labelled) > _SAFE
+        if _distance(engine, labelled) > safe
     ]
 
 
@@ -72,7 +77,7 @@ def _distance(engine: Engine, labelled: Labelled) -> float:
     return float(min(distances))
 
 
-def _safe_long(engine: Engine, rows: Sequence[Row]) -> Iterator[Pair]:
+def _safe_long(engine: Engine, rows: Sequence[Row], safe: float) -> Iterator[Pair]:
     """Replies of more than one window, joined from rows."""
     words = 2 * engine.heads.max_tokens  # a word is at least a token
     for start in range(min(_LONG_ATTEMPTS, len(rows))):
@@ -81,10 +86,10 @@ def _safe_long(engine: Engine, rows: Sequence[Row]) -> Iterator[Pair]:
             text += f"{row.reply}\n"
             if len(text.split()) >= words:
                 break
-        yield from _safe(engine, [(text, rows[start].context)])
+        yield from _safe(engine, [(text, rows[start].context)], safe)
 
 
-def _diverse(engine: Engine, pairs: Sequence[Pair]) -> list[Pair]:
+def _diverse(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
     """The safe ones, those with labels not seen before first; at least one, the safest."""
     seen = np.zeros(engine.heads.tasks.size, dtype=np.bool_)
     new: list[Pair] = []
@@ -92,7 +97,7 @@ def _diverse(engine: Engine, pairs: Sequence[Pair]) -> list[Pair]:
     distances = []
     for pair, labelled in zip(pairs, engine.read(pairs), strict=True):
         distances.append(_distance(engine, labelled))
-        if distances[-1] > _SAFE:
+        if distances[-1] > safe:
             (new if (labelled.decisions & ~seen).any() else rest).append(pair)
             seen |= labelled.decisions
     return new + rest or [pairs[int(np.argmax(distances))]]

@@ -22,14 +22,21 @@ class Loss:
         task_weights: task name to factor; a task that is not named weighs 1, a name that is no
             task of this data set is of no consequence (configs extend each other).
         evidence_weight: factor of the evidence loss.
+        label_smoothing: share of each single task's target that is spread over all its labels
+            (Szegedy et al. 2016); 0 to measure.
     """
 
     def __init__(
-        self, tasks: Tasks, task_weights: Mapping[str, float], evidence_weight: float
+        self,
+        tasks: Tasks,
+        task_weights: Mapping[str, float],
+        evidence_weight: float,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.tasks = tasks
         self.weights = {task.name: task_weights.get(task.name, 1.0) for task in tasks}
         self.evidence_weight = evidence_weight
+        self.label_smoothing = label_smoothing
 
     def __call__(
         self, logits: Tensor, targets: Tensor, token_scores: Tensor, marks: Tensor, counts: Tensor
@@ -46,7 +53,7 @@ class Loss:
         Returns:
             The scalar to minimise, and its unweighted parts by task name and ``evidence``.
         """
-        parts = task_losses(logits, targets, self.tasks)
+        parts = task_losses(logits, targets, self.tasks, self.label_smoothing)
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         parts[EVIDENCE] = evidence_loss(token_scores, marks, counts)
         return total + self.evidence_weight * parts[EVIDENCE], parts
@@ -83,7 +90,9 @@ def combine_windows(
     return torch.cat(stretches, dim=1)
 
 
-def task_losses(logits: Tensor, targets: Tensor, tasks: Tasks) -> dict[str, Tensor]:
+def task_losses(
+    logits: Tensor, targets: Tensor, tasks: Tasks, label_smoothing: float = 0.0
+) -> dict[str, Tensor]:
     """Mean loss of each task over what is known of it; 0 where nothing is.
 
     Binary cross-entropy for a multilabel task, cross-entropy for a single one.
@@ -92,6 +101,7 @@ def task_losses(logits: Tensor, targets: Tensor, tasks: Tasks) -> dict[str, Tens
         logits: float ``[R, L]``.
         targets: float ``[R, L]``, NaN where a task is unknown.
         tasks: the tasks of the label axis.
+        label_smoothing: as for `Loss`.
     """
     losses = {}
     for task in tasks:
@@ -99,6 +109,7 @@ def task_losses(logits: Tensor, targets: Tensor, tasks: Tasks) -> dict[str, Tens
         z, known = logits[:, at], ~targets[:, at].isnan()
         y = targets[:, at].nan_to_num()
         if task.kind == "single":
+            y = (1 - label_smoothing) * y + label_smoothing / y.shape[1]
             each, counted = -(y * z.log_softmax(dim=1)).sum(dim=1), known.all(dim=1)
         else:
             each, counted = binary_cross_entropy_with_logits(z, y, reduction="none"), known

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
+import tokenizers
 import transformers
 
 from tactful.encoding import ReplyEncoding
@@ -17,6 +18,9 @@ from tactful_training.data.rows import SPLITS, DataSet, Row, load_data_set, targ
 from tactful_training.encoder import EncoderSource, find_encoder
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.shipped import DEFAULT_CONFIG, shipped_root
+
+# BERT's and RoBERTa's.
+_MASK_TOKENS = ("[MASK]", "<mask>")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,24 @@ class Material:
     def tasks(self) -> Tasks:
         """The tasks of the data set."""
         return self.data.tasks
+
+    def mask_id(self, config: Config) -> int:
+        """Id of the tokenizer's mask token; 0 where the config hides no tokens.
+
+        Raises:
+            EncoderError: tokens are to be hidden, and the tokenizer has none to hide them behind.
+        """
+        if not config.training.token_dropout:
+            return 0
+        tokenizer = tokenizers.Tokenizer.from_buffer(self.encoder.tokenizer)
+        for name in _MASK_TOKENS:
+            if (found := tokenizer.token_to_id(name)) is not None:
+                return int(found)
+        raise EncoderError(
+            f"training.token_dropout is {config.training.token_dropout:g}, but the tokenizer in "
+            f"{self.encoder.folder} has no token named {' or '.join(_MASK_TOKENS)} to hide others "
+            "behind; set training.token_dropout to 0"
+        )
 
     def identity(self, config: Config) -> dict[str, str]:
         """Digests of everything that makes this run what it is."""

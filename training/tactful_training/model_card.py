@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 
+from tactful.cpu import instructions, processor_name
 from tactful.decisions import Heads, TaskHead
 from tactful_training.bootstrap import Estimate
+from tactful_training.candidates.choose import Choice, quality
 from tactful_training.config_schema import Config
 from tactful_training.data.rows import DataSet
 from tactful_training.encoder import EncoderSource
@@ -52,10 +54,10 @@ class RunRecord:
         data: the data set.
         rows: split name to its number of rows.
         encoder: the pretrained encoder.
-        heads: calibration and thresholds.
         fitted: the training.
         precision: of autocast.
         parity: of the export.
+        choice: which form of the model ships, and what all of them were measured at.
         evaluations: split name to what was measured there.
         environment: versions and processor.
         commit: git commit, or None.
@@ -66,14 +68,19 @@ class RunRecord:
     data: DataSet
     rows: Mapping[str, int]
     encoder: EncoderSource
-    heads: Heads
     fitted: Fitted
     precision: str
     parity: Parity
+    choice: Choice
     evaluations: Mapping[str, Evaluation]
     environment: Mapping[str, str]
     commit: str | None
     tracking_run: str | None
+
+    @property
+    def heads(self) -> Heads:
+        """Calibration and thresholds of the form that ships."""
+        return self.choice.shipped.heads
 
 
 def model_card(record: RunRecord) -> str:
@@ -84,6 +91,7 @@ def model_card(record: RunRecord) -> str:
         ("How good it is", _figures(record)),
         ("Labels", "\n\n".join(_labels(record, head) for head in record.heads.heads)),
         ("Limits", _limits(record)),
+        ("Speed and precision", _speed(record)),
         ("Data", _data(record)),
         ("How it was made", _making(record)),
         ("Licence", _licence(record)),
@@ -169,6 +177,29 @@ def _limits(record: RunRecord) -> str:
     return "\n".join(lines)
 
 
+def _speed(record: RunRecord) -> str:
+    choice = record.choice
+    figures = list(quality(choice.shipped))
+    rows = [
+        [
+            f"`{each.candidate.name}`",
+            f"{len(each.candidate.content) / 1e6:.1f} MB",
+            f"{rate:.0f}",
+            *(_number(quality(each)[name]) for name in figures),
+            verdict,
+        ]
+        for each, rate, verdict in zip(choice.measured, choice.rates, choice.verdicts, strict=True)
+    ]
+    known = ", ".join(instructions()) or "unknown"
+    return (
+        f"This bundle holds the form `{choice.shipped.candidate.name}`: the fastest that reads as "
+        f"well as fp32. Measured on the validation split, on {processor_name()} (instructions for "
+        f"8-bit products: {known}); other processors may round otherwise, and a bundle whose "
+        "goldens are not reproduced refuses to load.\n\n"
+        + _table(["form", "size", "replies/s", *figures, ""], rows)
+    )
+
+
 def _data(record: RunRecord) -> str:
     stated = record.data.card.front_matter
     name = stated.get("pretty_name", record.data.folder.name)
@@ -193,9 +224,9 @@ def _making(record: RunRecord) -> str:
         "label-wise attention heads.",
         f"Seed {config.seed}; best of {len(record.fitted.epochs)} epochs: {record.fitted.best}; "
         f"autocast {record.precision}.",
-        f"ONNX opset {config.export.opset}, fp32; largest difference to PyTorch on "
-        f"{record.parity.rows} validation rows: logits {record.parity.logits:.1e}, token scores "
-        f"{record.parity.token_scores:.1e}.",
+        f"ONNX opset {config.export.opset}, {record.choice.shipped.candidate.precision}; largest "
+        f"difference of its fp32 form to PyTorch on {record.parity.rows} validation rows: logits "
+        f"{record.parity.logits:.1e}, token scores {record.parity.token_scores:.1e}.",
         f"Labels with fewer than {config.calibration.min_positives} positive validation rows "
         "share their task's pooled calibration and threshold.",
         f"Git commit: {record.commit or 'unknown (not a checkout)'}. "

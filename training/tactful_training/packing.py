@@ -12,31 +12,32 @@ from tactful.goldens import goldens_to_jsonl
 from tactful.writing import write_bundle
 from tactful_training.data.rows import Row
 from tactful_training.evaluation_result import number
-from tactful_training.goldens import TOLERANCE, choose_goldens
+from tactful_training.goldens import TOLERANCES, choose_goldens
 from tactful_training.model_card import RunRecord, headline, model_card
 
 
-def pack(out: Path, record: RunRecord, engine: Engine, model: bytes, validation: list[Row]) -> str:
+def pack(out: Path, record: RunRecord, engine: Engine, validation: list[Row]) -> str:
     """Write the bundle; it takes the old one's place once it has been verified.
 
     Args:
         out: its folder.
         record: what the run was.
         engine: the model as it will be served.
-        model: the ONNX file.
         validation: rows to choose goldens from.
 
     Returns:
         The bundle's id.
     """
-    goldens = choose_goldens(engine, validation, record.config.goldens.count)
+    shipped = record.choice.shipped
+    tolerance = TOLERANCES[shipped.candidate.precision]
+    goldens = choose_goldens(engine, validation, record.config.goldens.count, tolerance)
     return write_bundle(
         out,
         manifest_fields=_manifest_fields(record),
         files={
-            "model.onnx": model,
+            "model.onnx": shipped.candidate.content,
             "tokenizer.json": record.encoder.tokenizer,
-            "labels.json": canonical_json(record.heads.to_json()) + b"\n",
+            "labels.json": canonical_json(shipped.heads.to_json()) + b"\n",
             "golden.jsonl": goldens_to_jsonl(goldens),
             "README.md": model_card(record).encode(),
         },
@@ -44,12 +45,14 @@ def pack(out: Path, record: RunRecord, engine: Engine, model: bytes, validation:
 
 
 def _manifest_fields(record: RunRecord) -> dict[str, Any]:
+    precision = record.choice.shipped.candidate.precision
     return {
         "name": record.config.name,
         "version": record.config.version,
-        "golden_tolerance": TOLERANCE,
+        "golden_tolerance": TOLERANCES[precision],
         "tactful": tactful.__version__,
-        "precision": "fp32",
+        "precision": precision,
+        "quantisation": record.choice.to_json(),
         "encoder": {"name": record.encoder.name, "sha256": record.encoder.sha256},
         "data": {"name": record.data.folder.name, "sha256": record.data.digests},
         "mlflow_run": record.tracking_run,

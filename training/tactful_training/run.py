@@ -17,9 +17,11 @@ from tactful.cpu import available_cpus
 from tactful.decisions import Heads
 from tactful.engine import Engine
 from tactful.inference import RowOutput
-from tactful.session import Session
 from tactful.writing import check_target
 from tactful_training.calibration import calibrate
+from tactful_training.candidates.build import Builder
+from tactful_training.candidates.choose import Choice, choice_lines, choose
+from tactful_training.candidates.measure import measure, rates
 from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.environment import describe_environment, git_commit
@@ -121,11 +123,12 @@ class _Run:
 
     def carry_out(self, out: Path) -> TrainingResult:
         config, material = self.config, self.material
-        loss = Loss(material.tasks, config.loss.task_weights, config.loss.evidence_weight)
+        weights, evidence = config.loss.task_weights, config.loss.evidence_weight
+        loss = Loss(material.tasks, weights, evidence, config.loss.label_smoothing)
         validation = Validation(
             encode_rows(material.rows["validation"], material.encoding, material.tasks),
             material.encoding,
-            loss,
+            Loss(material.tasks, weights, evidence),
         )
         precision = self.precision()
         fitted = self.work.load_fitted()
@@ -133,9 +136,9 @@ class _Run:
             fitted = self.fit(loss, validation, precision)
             self.work.save_fitted(fitted)
         self.tracked.send_epochs(fitted.epochs)
-        model, outputs, parity = self.export(fitted, validation)
-        heads = self.calibrate(outputs)
-        engine = Engine(heads, material.encoder.tokenizer, model)
+        choice, parity = self.export(fitted, validation)
+        shipped = choice.shipped
+        engine = Engine(shipped.heads, material.encoder.tokenizer, shipped.candidate.content)
         self.say("evaluating on the validation and test splits")
         evaluations = self.evaluate(engine)
         record = RunRecord(
@@ -143,16 +146,16 @@ class _Run:
             data=material.data,
             rows={split: len(rows) for split, rows in material.rows.items()},
             encoder=material.encoder,
-            heads=heads,
             fitted=fitted,
             precision=precision,
             parity=parity,
+            choice=choice,
             evaluations=evaluations,
             environment=describe_environment(),
             commit=git_commit(),
             tracking_run=self.tracked.tracker.run_id,
         )
-        bundle = pack(out, record, engine, model, material.rows["validation"])
+        bundle = pack(out, record, engine, material.rows["validation"])
         self.tracked.send_result(record, out, bundle)
         tracker = self.tracked.tracker
         return TrainingResult(out, bundle, evaluations, material, tracker.uri, tracker.run_id)
@@ -193,6 +196,8 @@ class _Run:
             material.encoding,
             material.tasks,
             context_dropout=config.training.context_dropout,
+            token_dropout=config.training.token_dropout,
+            mask_id=material.mask_id(config),
             seed=config.seed,
         )
         encoder = load_encoder(material.encoder, config.model)
@@ -225,22 +230,40 @@ class _Run:
         self.say(epoch_line(epoch, self.config.training.epochs))
         self.tracked.send_epochs((epoch,))
 
-    def export(
-        self, fitted: Fitted, validation: Validation
-    ) -> tuple[bytes, list[RowOutput], Parity]:
-        """The best weights as ONNX, and what the graph says of the validation split."""
+    def export(self, fitted: Fitted, validation: Validation) -> tuple[Choice, Parity]:
+        """The best weights as ONNX, in the form that ships, and the proof of its fp32 form."""
+        config, material = self.config, self.material
         model = self.exportable()
         model.load_state_dict(fitted.weights)
-        content = export_onnx(model, opset=self.config.export.opset)
-        outputs = validation.outputs(Session(content))
+        build = Builder(
+            export_onnx(model, opset=config.export.opset),
+            model.encoder.config,
+            config.quantisation,
+            [
+                (row.reply, row.context)
+                for row in material.rows["train"][: config.quantisation.calibration_rows]
+            ],
+            material.encoding,
+            material.tasks,
+        )
+        rows = material.rows["validation"]
+        fp32 = measure(build.fp32(), rows, validation, self.calibrate)
         reference = validation.outputs(torch_forward(model))
-        parity = check_parity(reference, outputs, tolerance=self.config.export.tolerance)
+        parity = check_parity(reference, fp32.outputs, tolerance=config.export.tolerance)
+        fused = ", ".join(f"{count} {name}" for name, count in build.fused.operators.items())
         self.say(
-            f"exported to ONNX, {len(content) / 1e6:.0f} MB; largest difference to PyTorch on "
+            f"exported to ONNX (fused: {fused or 'nothing'}); largest difference to PyTorch on "
             f"{parity.rows} validation rows: logits {parity.logits:.1e}, token scores "
             f"{parity.token_scores:.1e}"
         )
-        return content, outputs, parity
+        names = config.quantisation.candidates
+        int8 = [measure(build.int8(n), rows, validation, self.calibrate) for n in names]
+        measured = [fp32, *int8]
+        speeds = rates([each.candidate for each in measured], validation)
+        choice = choose(measured, speeds, config.quantisation)
+        for line in choice_lines(choice):
+            self.say(line)
+        return choice, parity
 
     def exportable(self) -> LabelAttentionModel:
         """The model before training, in the form that can be exported."""

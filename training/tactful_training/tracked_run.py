@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from tactful_training.candidates.choose import quality
 from tactful_training.config import flat
 from tactful_training.config_schema import Config
 from tactful_training.epochs import Epoch
@@ -51,11 +53,18 @@ class TrackedRun:
             "export/logit_difference": record.parity.logits,
             "export/token_score_difference": record.parity.token_scores,
         }
+        for each, rate in zip(record.choice.measured, record.choice.rates, strict=True):
+            path = f"candidates/{each.candidate.name}"
+            metrics[f"{path}/bytes"] = len(each.candidate.content)
+            metrics[f"{path}/replies_per_second"] = rate
+            figures = quality(each).items()
+            metrics |= {f"{path}/{name}": value for name, value in figures if math.isfinite(value)}
         for split, evaluation in record.evaluations.items():
             metrics |= {f"{split}/{path}": value for path, value in evaluation.flat().items()}
         self.tracker.log_metrics(metrics, step=record.fitted.best)
         tags = {f"environment.{name}": value for name, value in record.environment.items()}
         tags |= {"bundle": bundle, "precision": record.precision}
+        tags["candidate"] = record.choice.shipped.candidate.name
         if record.commit is not None:
             tags["mlflow.source.git.commit"] = record.commit
         self.tracker.set_tags(tags)

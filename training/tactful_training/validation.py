@@ -27,11 +27,15 @@ class Validation:
         examples: the rows.
         encoding: what encoded them.
         loss: what training minimises.
+
+    Attributes:
+        encoded: the rows, encoded.
+        encoding: what encoded them.
     """
 
     def __init__(self, examples: Sequence[Example], encoding: ReplyEncoding, loss: Loss) -> None:
-        self._examples = examples
-        self._encoding = encoding
+        self.encoded = [example.encoded for example in examples]
+        self.encoding = encoding
         self._loss = loss
         self._targets = np.stack([example.targets for example in examples])
         self._marks = np.concatenate([example.marks for example in examples])
@@ -41,8 +45,12 @@ class Validation:
 
     def outputs(self, forward: Forward) -> list[RowOutput]:
         """Run a model on the rows."""
-        encoded = [example.encoded for example in self._examples]
-        return run_rows(encoded, self._encoding, forward, self._loss.tasks)
+        return run_rows(self.encoded, self.encoding, forward, self.tasks)
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks of the label axis."""
+        return self._loss.tasks
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         """``score``, ``loss`` and ``loss/<part>`` of a model in evaluation mode."""

@@ -1,0 +1,41 @@
+"""From what the model says of a reply to a reading; evidence only for what was decided."""
+
+from __future__ import annotations
+
+from tactful.decisions import Heads, TaskHead, sigmoid
+from tactful.engine import Labelled, decisions_of, scores_of
+from tactful.evidence import EvidenceFinder
+from tactful.readings import Evidence, LabelReading, Reading
+
+
+def to_reading(reply: str, labelled: Labelled, heads: Heads, bundle: str) -> Reading:
+    """Put a reading together.
+
+    Args:
+        reply: the text.
+        labelled: what the engine says of it.
+        heads: of the bundle.
+        bundle: its id.
+    """
+    tasks = heads.tasks
+    scores, decisions = scores_of(labelled, tasks), decisions_of(labelled, tasks)
+    encoded = labelled.encoded
+    finder = EvidenceFinder(reply, encoded.offsets, truncated=encoded.truncated)
+
+    def read(head: TaskHead, label: str) -> LabelReading:
+        index = head.task.names.index(label)
+        spans = []
+        if head.evidence_thresholds is not None:
+            column = labelled.token_scores[:, tasks.slices[head.task.name].start + index]
+            spans = finder.spans(sigmoid(column), float(head.evidence_thresholds[index]))
+        evidence = tuple(Evidence(start, end, reply[start:end]) for start, end in spans)
+        return LabelReading(label, scores[head.task.name][label], evidence)
+
+    labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
+    for head in heads.heads:
+        decided = decisions[head.task.name]
+        if isinstance(decided, str):
+            labels[head.task.name] = read(head, decided)
+        else:
+            labels[head.task.name] = tuple(read(head, label) for label in decided)
+    return Reading(labels, scores, encoded.truncated, bundle)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tactful import Classifier, Reading
+from tactful.batching import CHUNK, label_stream
+from tactful.encoding import ReplyEncoding
+from tactful.engine import Engine, Job
+from tactful.errors import ModelError
+from tactful.inference import LENGTH_STEP, Pass
+from tactful.tasks import Task, Tasks
+from tactful.workers import Workers
+
+Pair = tuple[str, str | None]
+WORDS = ["sorry", "thanks", "the", "parcel", "friend", "will", "call", "late", "🙂", "order"]
+
+
+def replies(count: int) -> list[Pair]:
+    return [(" ".join(WORDS[(n + i) % 10] for i in range(1 + n % 60)), None) for n in range(count)]
+
+
+def scores(reading: Reading) -> list[float]:
+    return [score for task in reading.scores.values() for score in task.values()]
+
+
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    lengths=st.lists(st.integers(1, 200), min_size=1, max_size=40),
+    contexts=st.lists(st.integers(0, 80), min_size=40, max_size=40),
+)
+def test_any_mix_of_lengths_reads_as_one_by_one(
+    classifier: Classifier, lengths: list[int], contexts: list[int]
+) -> None:
+    items = [
+        (" ".join(WORDS[(n * 3 + i) % 10] for i in range(length)), "late " * context or None)
+        for n, (length, context) in enumerate(zip(lengths, contexts, strict=False))
+    ]
+    for item, reading in zip(items, classifier.classify_many(items), strict=True):
+        alone = classifier.classify(*item)
+        assert scores(reading) == pytest.approx(scores(alone), abs=1e-4)
+        assert [label.label for label in reading.strategies] == [
+            label.label for label in alone.strategies
+        ]
+        assert reading.tone.label == alone.tone.label
+
+
+def test_the_same_items_give_the_same_readings_to_the_bit(sound_bundle: object) -> None:
+    items = replies(3 * CHUNK // 2)
+    runs = [
+        list(Classifier.load(str(sound_bundle), threads=threads).classify_many(items))
+        for threads in (1, 2, 2)
+    ]
+    assert runs[0] == runs[1] == runs[2]
+
+
+class Recorder(Engine):
+    """Remembers what was started and what was waited for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.__dict__.update(engine.__dict__)
+        self.events: list[str] = []
+        self.fail_at = -1
+
+    def start(self, pairs: Sequence[Pair]) -> Job:
+        if len(self.events) == self.fail_at:
+            raise ModelError("cannot run")
+        self.events.append("start")
+        return super().start(pairs)
+
+
+def test_the_next_chunk_is_under_way_before_a_reading_is_given(classifier: Classifier) -> None:
+    engine = Recorder(classifier.bundle.engine)
+    stream = label_stream(engine, replies(3 * CHUNK), lambda *_: engine.events.append("reading"))  # type: ignore[arg-type,func-returns-value]
+    next(stream)
+    assert engine.events == ["start", "start", "reading"]
+
+
+def test_a_stream_that_is_left_gives_up_what_has_not_begun(classifier: Classifier) -> None:
+    engine = classifier.bundle.engine
+    job = engine.start(replies(CHUNK))
+    job.cancel()
+    batches = job._batches
+    assert len(batches) > 4
+    assert any(batch.cancelled() for batch in batches)
+    stream = classifier.classify_many(replies(3 * CHUNK))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(list(classifier.classify_many(replies(3)))) == 3
+
+
+def test_an_error_of_the_model_is_raised_and_leaves_the_classifier_usable(
+    classifier: Classifier,
+) -> None:
+    engine = Recorder(classifier.bundle.engine)
+    engine.fail_at = 1
+    with pytest.raises(ModelError):
+        list(label_stream(engine, replies(3 * CHUNK), lambda reply, _: reply))  # type: ignore[arg-type,return-value]
+    assert len(list(classifier.classify_many(replies(3 * CHUNK)))) == 3 * CHUNK
+
+
+def test_lengths_are_rounded_to_few_and_never_above_the_limit(
+    bundle_parts: dict[str, bytes],
+) -> None:
+    tasks = Tasks((Task("t", "single", {"a": "", "b": ""}),))
+    for limit in (46, 48):
+        encoding = ReplyEncoding(
+            bundle_parts["tokenizer.json"], max_tokens=limit, max_windows=2, window_overlap=4
+        )
+        encoded = encoding.encode([("late " * n, None) for n in range(1, 60)])
+        rows = Pass(encoded, encoding, tasks, token_budget=limit)
+        lengths = {length for length, _ in rows._batches}
+        assert all(length % LENGTH_STEP == 0 or length == limit for length in lengths)
+        assert max(lengths) == limit
+        assert len(lengths) <= -(-limit // LENGTH_STEP)
+
+
+def test_workers_run_every_batch_in_threads_of_their_own(
+    bundle_parts: dict[str, bytes], classifier: Classifier
+) -> None:
+    heads = classifier.bundle.heads
+    encoding = ReplyEncoding(
+        bundle_parts["tokenizer.json"], max_tokens=48, max_windows=2, window_overlap=4
+    )
+    seen: set[str] = set()
+
+    class Watched(Pass):
+        def run(self, index: int, forward: object) -> None:
+            seen.add(threading.current_thread().name)
+            super().run(index, forward)  # type: ignore[arg-type]
+
+    rows = Watched(encoding.encode(replies(200)), encoding, heads.tasks)
+    batches = Workers(bundle_parts["model.onnx"], threads=2).run(rows)
+    for batch in batches:
+        batch.result()
+    assert len(batches) == len(rows)
+    assert all(output.logits.shape == (heads.tasks.size,) for output in rows.outputs())
+    assert threading.current_thread().name not in seen
+    assert all(name.startswith("tactful") for name in seen)

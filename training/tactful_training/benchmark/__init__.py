@@ -1,0 +1,1 @@
+"""Speed of a bundle on this machine, beside what people would use otherwise."""

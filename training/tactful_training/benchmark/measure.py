@@ -1,0 +1,182 @@
+"""The benchmark: all systems side by side in one run, in turns, medians of rounds."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tactful.batching import Pair
+from tactful.bundle import Bundle
+from tactful.bundle_files import read_bundle_files
+from tactful.cpu import available_cpus
+from tactful.encoding import ReplyEncoding
+from tactful_training.benchmark.footprint import import_seconds, installed_bytes
+from tactful_training.benchmark.peak import operations_per_token, peak
+from tactful_training.benchmark.process import SystemProcess
+from tactful_training.benchmark.systems import SYSTEMS, Setting
+from tactful_training.candidates.fusion import fuse
+from tactful_training.config import load_config
+from tactful_training.config_schema import Encoder as EncoderConfig
+from tactful_training.encoder import find_encoder, load_encoder
+from tactful_training.export import export_onnx
+from tactful_training.model import LabelAttentionModel
+
+OURS = "tactful"
+OURS_FP32 = "tactful, fp32"
+_WARM_UP = 16  # replies
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """One system.
+
+    Attributes:
+        rates: replies per second of each round.
+        tokens_per_second: of the median round.
+        latencies: seconds of single replies, all rounds.
+        peak_bytes: most memory of its process.
+        load_seconds: until it is ready, imports included.
+        peak_share: of the machine's measured peak in matrix products; None for peers.
+    """
+
+    rates: tuple[float, ...]
+    tokens_per_second: float
+    latencies: tuple[float, ...]
+    peak_bytes: int
+    load_seconds: float
+    peak_share: float | None
+
+    @property
+    def rate(self) -> float:
+        """Median replies per second."""
+        return statistics.median(self.rates)
+
+    def percentile(self, percent: float) -> float:
+        """Seconds within which so many of the single replies are read."""
+        return float(np.percentile(self.latencies, percent))
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All that was measured.
+
+    Attributes:
+        bundle: id of the bundle.
+        replies: how many were read in a round.
+        tokens: how many tokens they have, of which no system reads more.
+        threads: of each system.
+        systems: results by name.
+        peaks: operations per second by ``int8`` and ``fp32``.
+        import_seconds: of ``import tactful``.
+        installed: bytes on disk by ``base`` and ``train``.
+    """
+
+    bundle: str
+    replies: int
+    tokens: int
+    threads: int
+    systems: dict[str, SystemResult]
+    peaks: dict[str, float]
+    import_seconds: float
+    installed: dict[str, int]
+
+
+def run_benchmark(
+    bundle: str,
+    pairs: Sequence[Pair],
+    *,
+    rounds: int,
+    singles: int,
+    say: Callable[[str], None],
+) -> Benchmark:
+    """Run it.
+
+    Args:
+        bundle: folder or archive.
+        pairs: (reply, context) to read.
+        rounds: turns of each system.
+        singles: how many replies of each round are read on their own.
+        say: told what goes on.
+
+    Raises:
+        TactfulError: the bundle or its encoder cannot be used, or a system failed.
+    """
+    threads = available_cpus()
+    loaded = Bundle.load(bundle)
+    contents = read_bundle_files(Path(bundle))[1]
+    precision = str(loaded.manifest.get("precision", "fp32"))
+    heads = loaded.heads
+    encoding = ReplyEncoding(
+        contents["tokenizer.json"],
+        max_tokens=heads.max_tokens,
+        max_windows=1,
+        window_overlap=0,
+        use_context=heads.use_context,
+    )
+    tokens = sum(len(row.windows[0].input_ids) for row in encoding.encode(pairs))
+    say("measuring the machine's peak")
+    peaks = {name: peak(int8=name == "int8", threads=threads) for name in ("fp32", "int8")}
+    each_token = operations_per_token(contents["model.onnx"])
+    with _setting(bundle, loaded, threads) as setting, ExitStack() as stack:
+        systems = []
+        for name in SYSTEMS:
+            say(f"loading {name}")
+            system = SystemProcess(name, setting)
+            stack.callback(system.close)
+            systems.append(system)
+            system.many(pairs[:_WARM_UP])
+        rates: dict[str, list[float]] = {system.name: [] for system in systems}
+        latencies: dict[str, list[float]] = {system.name: [] for system in systems}
+        for turn in range(rounds):
+            for system in systems:
+                say(f"round {turn + 1} of {rounds}: {system.name}")
+                rates[system.name].append(len(pairs) / system.many(pairs))
+                some = [pairs[(turn * singles + n) % len(pairs)] for n in range(singles)]
+                latencies[system.name] += system.singles(some)
+        results = {}
+        for system in systems:
+            per_second = statistics.median(rates[system.name]) * tokens / len(pairs)
+            kind = {OURS: precision, OURS_FP32: "fp32"}.get(system.name)
+            results[system.name] = SystemResult(
+                tuple(rates[system.name]),
+                per_second,
+                tuple(latencies[system.name]),
+                system.peak_memory(),
+                system.load_seconds,
+                None if kind is None else per_second * each_token / peaks[kind],
+            )
+    say("measuring import time and installed size")
+    return Benchmark(
+        bundle=loaded.id,
+        replies=len(pairs),
+        tokens=tokens,
+        threads=threads,
+        systems=results,
+        peaks=peaks,
+        import_seconds=import_seconds(),
+        installed={"base": installed_bytes(), "train": installed_bytes("train", "offline")},
+    )
+
+
+@contextmanager
+def _setting(bundle: str, loaded: Bundle, threads: int) -> Iterator[Setting]:
+    """The bundle's architecture with fresh heads, as files for the peers."""
+    stated = loaded.manifest["encoder"]
+    config = load_config()
+    source = find_encoder(EncoderConfig(name=stated["name"], path=None, sha256=stated["sha256"]))
+    encoder = load_encoder(source, config.model, attention="eager")
+    model = LabelAttentionModel(encoder, loaded.heads.tasks.size).eval()
+    exported = export_onnx(model, opset=config.export.opset)
+    fp32 = fuse(exported, encoder.config, every=False).model.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, name) for name in ("exported.onnx", "fp32.onnx")]
+        for path, content in zip(paths, (exported, fp32), strict=True):
+            path.write_bytes(content)
+        plain, ours = map(str, paths)
+        yield Setting(bundle, str(source.folder), plain, ours, threads)

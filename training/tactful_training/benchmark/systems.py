@@ -1,0 +1,178 @@
+"""What is compared: each system loads itself and labels (reply, context) pairs.
+
+Speed does not depend on the values of weights, so the peers run the pretrained encoder of the
+bundle with a new head for as many labels. What else they do is what their users would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tactful.batching import Pair
+from tactful.bundle import Bundle
+from tactful.classifier import Classifier
+from tactful.encoding import ReplyEncoding
+
+PEER_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all systems of one benchmark share.
+
+    Attributes:
+        bundle: folder or archive of the bundle.
+        encoder: folder of its pretrained encoder.
+        exported: its architecture as a plain ONNX file, fp32, nothing fused.
+        fp32: the same in the form in which tactful serves fp32.
+        threads: for each system.
+    """
+
+    bundle: str
+    encoder: str
+    exported: str
+    fp32: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class System:
+    """A loaded system.
+
+    Attributes:
+        many: labels all pairs.
+        single: labels one pair on its own.
+    """
+
+    many: Callable[[Sequence[Pair]], None]
+    single: Callable[[Pair], None]
+
+
+def open_tactful(setting: Setting) -> System:
+    """The bundle as it ships."""
+    return _classifier(Classifier.load(setting.bundle, threads=setting.threads))
+
+
+def open_tactful_fp32(setting: Setting) -> System:
+    """The same library over the fp32 form, with the bundle's thresholds."""
+    from tactful.engine import Engine
+
+    loaded = Bundle.load(setting.bundle, threads=setting.threads)
+    tokenizer = (Path(setting.encoder) / "tokenizer.json").read_bytes()
+    model = Path(setting.fp32).read_bytes()
+    engine = Engine(loaded.heads, tokenizer, model, threads=setting.threads)
+    return _classifier(Classifier(replace(loaded, engine=engine)))
+
+
+def open_pipeline_fp32(setting: Setting) -> System:
+    """`transformers.pipeline`, fp32, batches of 32 padded to their longest."""
+    return _pipeline(setting, PEER_BATCH, bf16=False)
+
+
+def open_pipeline_bf16(setting: Setting) -> System:
+    """The same under bf16 autocast."""
+    return _pipeline(setting, PEER_BATCH, bf16=True)
+
+
+def open_pipeline_single(setting: Setting) -> System:
+    """`transformers.pipeline`, fp32, one reply at a time."""
+    return _pipeline(setting, 1, bf16=False)
+
+
+def open_pipeline_single_bf16(setting: Setting) -> System:
+    """The same under bf16 autocast."""
+    return _pipeline(setting, 1, bf16=True)
+
+
+def open_plain_onnx(setting: Setting) -> System:
+    """onnxruntime as it comes: the exported graph, batches of 32 in the order given."""
+    import onnxruntime
+
+    loaded = Bundle.load(setting.bundle, threads=setting.threads).heads
+    encoding = ReplyEncoding(
+        (Path(setting.encoder) / "tokenizer.json").read_bytes(),
+        max_tokens=loaded.max_tokens,
+        max_windows=1,
+        window_overlap=0,
+        use_context=loaded.use_context,
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setting.threads
+    session = onnxruntime.InferenceSession(
+        setting.exported, options, providers=["CPUExecutionProvider"]
+    )
+
+    def many(pairs: Sequence[Pair]) -> None:
+        for start in range(0, len(pairs), PEER_BATCH):
+            some = encoding.encode(pairs[start : start + PEER_BATCH])
+            batch = encoding.collate([row.windows[0] for row in some])
+            session.run(
+                None,
+                {
+                    "input_ids": batch.input_ids,
+                    "attention_mask": batch.attention_mask,
+                    "token_type_ids": batch.token_type_ids,
+                },
+            )
+
+    return System(many, lambda pair: many([pair]))
+
+
+SYSTEMS: dict[str, Callable[[Setting], System]] = {
+    "tactful": open_tactful,
+    "tactful, fp32": open_tactful_fp32,
+    "onnxruntime, fp32, batches of 32": open_plain_onnx,
+    "transformers pipeline, fp32, batches of 32": open_pipeline_fp32,
+    "transformers pipeline, bf16, batches of 32": open_pipeline_bf16,
+    "transformers pipeline, fp32, one by one": open_pipeline_single,
+    "transformers pipeline, bf16, one by one": open_pipeline_single_bf16,
+}
+"""All systems by the name they have in the report."""
+
+
+def _classifier(classifier: Classifier) -> System:
+    def many(pairs: Sequence[Pair]) -> None:
+        for _ in classifier.classify_many(pairs):
+            pass
+
+    def single(pair: Pair) -> None:
+        classifier.classify(*pair)
+
+    return System(many, single)
+
+
+def _pipeline(setting: Setting, batch_size: int, *, bf16: bool) -> System:
+    import torch
+    import transformers
+
+    heads = Bundle.load(setting.bundle, threads=setting.threads).heads
+    torch.set_num_threads(setting.threads)
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(setting.encoder, local_files_only=True)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        setting.encoder, num_labels=heads.tasks.size, local_files_only=True, dtype="float32"
+    )
+    pipe = transformers.pipeline(
+        "text-classification", model=model.eval(), tokenizer=tokenizer, device="cpu"
+    )
+
+    def many(pairs: Sequence[Pair]) -> None:
+        texts = [
+            {"text": context, "text_pair": reply} if context else {"text": reply}
+            for reply, context in pairs
+        ]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            for _ in pipe(
+                iter(texts),  # type: ignore[arg-type]  # a stream, which alone is read in batches
+                batch_size=batch_size,
+                top_k=None,
+                function_to_apply="sigmoid",
+                padding=True,
+                truncation=True,
+                max_length=heads.max_tokens,
+            ):
+                pass
+
+    return System(many, lambda pair: many([pair]))

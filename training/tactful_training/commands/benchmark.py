@@ -1,0 +1,70 @@
+"""``tactful benchmark``: speed of a bundle here, beside plain transformers and onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful_training.errors import DataError
+from tactful_training.extra import require_train_extra
+
+
+def benchmark(
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER_OR_FILE", help="Replies to read: a data set, or a file of rows."
+        ),
+    ] = "data_cards/support_replies",
+    split: Annotated[
+        str, typer.Option(help="Which rows of a data set; a file is read whole.")
+    ] = "test",
+    replies: Annotated[int, typer.Option(min=1, help="How many of them, the first ones.")] = 320,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each system.")] = 5,
+    singles: Annotated[
+        int, typer.Option(min=1, help="Replies of each round that are also read one by one.")
+    ] = 40,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Save a picture here.")
+    ] = None,
+    bundle: BundleOption = DEFAULT_BUNDLE,
+    json_output: JsonOption = False,
+) -> None:
+    """Measure how fast a bundle reads here, beside what would be used otherwise.
+
+    tactful as it ships and in fp32, transformers' pipeline in PyTorch (fp32 and bf16; batches of
+    32 and one by one) and plain onnxruntime take turns, each in a process of its own.
+    """
+    require_train_extra("tactful benchmark")
+
+    from rich.console import Console
+
+    from tactful.bundle import Bundle
+    from tactful_training.benchmark.measure import run_benchmark
+    from tactful_training.benchmark.report import plot as draw
+    from tactful_training.benchmark.report import render, to_json
+    from tactful_training.evaluation_data import load_labelled
+
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")
+    tasks = Bundle.load(bundle).heads.tasks
+    rows = load_labelled(data, split, tasks).rows[:replies]
+    progress = Console(stderr=True)
+    with progress.status("") as status:
+        measured = run_benchmark(
+            bundle,
+            [(row.reply, row.context) for row in rows],
+            rounds=rounds,
+            singles=singles,
+            say=status.update,
+        )
+    if plot is not None:
+        draw(measured, plot)
+    if json_output:
+        typer.echo(json.dumps(to_json(measured), ensure_ascii=False, indent=2))
+    else:
+        Console().print(render(measured), soft_wrap=True)
