@@ -52,7 +52,10 @@ class Bundle:
 
         Raises:
             BundleError: lists what is missing, extra, changed, malformed or not reproduced here.
+            ValueError: ``threads`` is below 1.
         """
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; allowed: 1 or more, or None")
         if path == "":  # as a path it would be the working directory
             raise BundleError("''", [f"it does not exist; {HOW_TO_GET_ONE}"])
         path = Path(path)

@@ -8,8 +8,8 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-# AVX2 alone multiplies 8-bit numbers in pairs that may saturate; each of the others does not.
-_FOR_INT8 = ("avx2", "avx512bw", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
+# With avx2 alone, 8-bit products are summed in pairs that may saturate; with the others never.
+_FOR_INT8 = ("avx2", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 def available_cpus(root: Path = Path("/")) -> int:
@@ -31,28 +31,27 @@ def available_cpus(root: Path = Path("/")) -> int:
 
 def processor_name(root: Path = Path("/")) -> str:
     """The model name of the processor, for messages about results that differ."""
-    try:
-        lines = (root / "proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name" and value.strip():
-            return value.strip()
+    name = _cpuinfo(root).get("model name")
+    if name:
+        return name
     return platform.processor() or platform.machine() or "unknown"
 
 
 def instructions(root: Path = Path("/")) -> tuple[str, ...]:
     """Those of this processor that int8 results depend on, in Linux's names; elsewhere none."""
+    info = _cpuinfo(root)
+    known = (info.get("flags") or info.get("Features") or "").split()  # x86, ARM
+    return tuple(name for name in _FOR_INT8 if name in known)
+
+
+def _cpuinfo(root: Path) -> dict[str, str]:
+    """What Linux says of the first processor."""
     try:
         lines = (root / "proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
-        return ()
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):  # x86, ARM
-            return tuple(name for name in _FOR_INT8 if name in value.split())
-    return ()
+        return {}
+    entries = (line.partition(":") for line in reversed(lines))
+    return {key.strip(): value.strip() for key, _, value in entries}
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from tactful.decisions import Floats, Heads, calibrated_scores, decide
 from tactful.encoding import Encoded, ReplyEncoding
+from tactful.errors import ModelError
 from tactful.inference import Pass, RowOutput
 from tactful.session import Session
 from tactful.tasks import Tasks
@@ -72,6 +74,7 @@ class Engine:
         except ValueError as error:
             raise ValueError(f"model.onnx: {error}") from error
         self._workers = Workers(model, threads=threads)
+        self._process = os.getpid()
 
     def _probe(self) -> None:
         """Run the extremes, so that no graph, tokenizer and limits that disagree go into service:
@@ -89,30 +92,43 @@ class Engine:
         Raises:
             ModelError: the model cannot run them.
         """
-        return self.start(pairs).result()
+        rows = self._pass(pairs)
+        rows.run_all(self._session)
+        return label_outputs(rows.outputs(), self.heads)
 
     def start(self, pairs: Sequence[tuple[str, str | None]]) -> Job:
         """Tokenise pairs and begin to label them, so that the caller can prepare the next ones.
 
-        Several batches are run side by side, in threads of their own; a single one waits for
+        Several batches run side by side, each in a thread of its own; a single one waits for
         `Job.result`, which runs it with all threads together.
-        """
-        rows = Pass(self._encoding.encode(pairs), self._encoding, self.heads.tasks)
-        return Job(self, rows, self._workers.run(rows) if len(rows) > 1 else [])
 
-    def run(self, rows: Pass) -> None:
-        """Run a pass in the calling thread."""
-        for index in range(len(rows)):
-            rows.run(index, self._session)
+        Raises:
+            ModelError: there is no memory for the threads' session.
+        """
+        rows = self._pass(pairs)
+        batches = self._workers.run(rows) if len(rows) > 1 else []
+        return Job(rows, batches, self._session, self.heads)
+
+    def _pass(self, pairs: Sequence[tuple[str, str | None]]) -> Pass:
+        if os.getpid() != self._process:
+            # The threads of a session are not in a forked child: it would wait for them for ever.
+            raise ModelError(
+                "a classifier cannot be used in a process forked from the one that loaded it; "
+                "load it there, or start processes by 'spawn' or 'forkserver'"
+            )
+        return Pass(self._encoding.encode(pairs), self._encoding, self.heads.tasks)
 
 
 class Job:
     """Replies that are being labelled; see `Engine.start`."""
 
-    def __init__(self, engine: Engine, rows: Pass, batches: Sequence[Future[None]]) -> None:
-        self._engine = engine
+    def __init__(
+        self, rows: Pass, batches: Sequence[Future[None]], session: Session, heads: Heads
+    ) -> None:
         self._rows = rows
         self._batches = batches
+        self._session = session
+        self._heads = heads
 
     def result(self) -> list[Labelled]:
         """Wait until all are labelled; in the order given.
@@ -121,13 +137,13 @@ class Job:
             ModelError: the model cannot run them.
         """
         if not self._batches:
-            self._engine.run(self._rows)
+            self._rows.run_all(self._session)
         try:
             for batch in self._batches:
                 batch.result()
         finally:
             self.cancel()
-        return label_outputs(self._rows.outputs(), self._engine.heads)
+        return label_outputs(self._rows.outputs(), self._heads)
 
     def cancel(self) -> None:
         """Give up the batches that have not begun to run."""

@@ -83,6 +83,11 @@ class Pass:
             at = slice(window.reply_at, window.reply_at + window.size)
             self._scores[member] = scores[row, at].copy()
 
+    def run_all(self, forward: Forward) -> None:
+        """Run all batches, one after the other."""
+        for index in range(len(self)):
+            self.run(index, forward)
+
     def outputs(self) -> list[RowOutput]:
         """One output for each reply, in the order given, after all batches have run."""
         outputs, start = [], 0
@@ -109,8 +114,7 @@ def run_rows(
         One output for each reply, in the order given.
     """
     whole = Pass(encoded, encoding, tasks, token_budget=token_budget)
-    for index in range(len(whole)):
-        whole.run(index, forward)
+    whole.run_all(forward)
     return whole.outputs()
 
 

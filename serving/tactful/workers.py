@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
 from tactful.cpu import available_cpus
+from tactful.errors import ModelError
 from tactful.inference import Pass
 from tactful.session import Session
 
@@ -35,6 +36,11 @@ class Workers:
     def _open(self) -> None:
         with self._lock:
             if self._model is not None:
-                self._session = Session(self._model, threads=1)
+                try:
+                    self._session = Session(self._model, threads=1)
+                except ValueError as error:  # it ran before, with other threads
+                    raise ModelError(
+                        f"there is no second session for reading side by side: {error}"
+                    ) from error
                 self._executor = ThreadPoolExecutor(self._threads, "tactful")
                 self._model = None

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -84,11 +88,15 @@ def test_the_next_chunk_is_under_way_before_a_reading_is_given(classifier: Class
 
 def test_a_stream_that_is_left_gives_up_what_has_not_begun(classifier: Classifier) -> None:
     engine = classifier.bundle.engine
+    engine.start(replies(CHUNK)).result()  # the threads are there now
+    release = threading.Event()
+    busy = engine._workers._executor.submit(release.wait)  # one thread: see the fixture
     job = engine.start(replies(CHUNK))
     job.cancel()
-    batches = job._batches
-    assert len(batches) > 4
-    assert any(batch.cancelled() for batch in batches)
+    release.set()
+    busy.result()
+    assert len(job._batches) > 4
+    assert all(batch.cancelled() for batch in job._batches)
     stream = classifier.classify_many(replies(3 * CHUNK))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
@@ -143,3 +151,43 @@ def test_workers_run_every_batch_in_threads_of_their_own(
     assert all(output.logits.shape == (heads.tasks.size,) for output in rows.outputs())
     assert threading.current_thread().name not in seen
     assert all(name.startswith("tactful") for name in seen)
+
+
+def test_one_session_serves_single_replies_however_long(sound_bundle: Path) -> None:
+    classifier = Classifier.load(sound_bundle, threads=1)
+    classifier.classify("the parcel is late " * 60)
+    assert not hasattr(classifier.bundle.engine._workers, "_session")
+    list(classifier.classify_many(replies(CHUNK)))
+    assert hasattr(classifier.bundle.engine._workers, "_session")
+
+
+@pytest.mark.parametrize("threads", [0, -2])
+def test_a_number_of_threads_that_is_none_is_the_callers_mistake(
+    sound_bundle: Path, threads: int
+) -> None:
+    with pytest.raises(ValueError, match=rf"threads is {threads}; allowed: 1 or more"):
+        Classifier.load(sound_bundle, threads=threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_is_told_that_it_needs_its_own(sound_bundle: Path) -> None:
+    code = """
+import os, sys
+from tactful import Classifier
+classifier = Classifier.load(sys.argv[1], threads=2)
+list(classifier.classify_many(["sorry " * n for n in range(1, 60)]))
+if os.fork() == 0:
+    try:
+        classifier.classify("ok")
+    except Exception as error:
+        print(type(error).__name__, error, flush=True)
+    os._exit(0)
+os.wait()
+print(len(list(classifier.classify_many(["ok"]))))
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", code, str(sound_bundle)], capture_output=True, text=True, timeout=60
+    )
+    said, after = finished.stdout.splitlines()
+    assert said.startswith("ModelError a classifier cannot be used in a process forked")
+    assert after == "1"

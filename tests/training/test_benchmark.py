@@ -13,8 +13,9 @@ from tactful_training.benchmark.footprint import import_seconds, installed_bytes
 from tactful_training.benchmark.measure import Benchmark, SystemResult
 from tactful_training.benchmark.peak import operations_per_token, peak
 from tactful_training.benchmark.process import SystemProcess
+from tactful_training.benchmark.profile import profile, render_profile
 from tactful_training.benchmark.report import plot, render, to_json
-from tactful_training.benchmark.systems import Setting
+from tactful_training.benchmark.setting import Setting
 from tactful_training.candidates.fusion import fuse
 from tactful_training.candidates.quantise import quantise
 from tactful_training.config_schema import Config
@@ -106,8 +107,19 @@ def test_the_base_install_is_a_part_of_the_one_for_training() -> None:
     assert 0 < import_seconds() < 60
 
 
+def test_the_profile_accounts_for_every_operator(sound_bundle: Path) -> None:
+    seconds, tokens = profile(str(sound_bundle), [("I am so sorry", None), ("ok", "late")])
+    assert tokens == 3 * (7 + 6)  # rounds; [CLS] [SEP] [SEP] and pieces of words
+    assert {"MatMul", "Gather", "Softmax"} <= set(seconds)
+    assert list(seconds.values()) == sorted(seconds.values(), reverse=True)
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render_profile(seconds, tokens))
+    assert "MatMul" in shown.getvalue()
+    assert "µs per token" in shown.getvalue()
+
+
 def test_a_system_that_cannot_load_is_named(tmp_path: Path) -> None:
-    setting = Setting(str(tmp_path / "none"), str(tmp_path), "a.onnx", "b.onnx", 1)
+    setting = Setting(str(tmp_path / "none"), str(tmp_path), "a.onnx", "b.onnx", {}, 1, 1)
     with pytest.raises(RunError, match=r"(?s)^tactful: BundleError: .*does not exist"):
         SystemProcess("tactful", setting)
 
@@ -115,7 +127,7 @@ def test_a_system_that_cannot_load_is_named(tmp_path: Path) -> None:
 def test_a_system_reads_and_tells_its_time_and_memory(
     sound_bundle: Path,
 ) -> None:
-    process = SystemProcess("tactful", Setting(str(sound_bundle), "", "", "", 1))
+    process = SystemProcess("tactful", Setting(str(sound_bundle), "", "", "", {}, 1, 1))
     try:
         pairs = [("I am so sorry", None), ("thank you", "late")] * 10
         assert 0 < process.many(pairs) < 60

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tactful.canonical import canonical_json
 from tactful_training.candidates.build import Candidate
 from tactful_training.candidates.choose import Choice, choice_lines, choose
 from tactful_training.candidates.measure import Measured
@@ -41,7 +42,7 @@ def test_the_fastest_that_reads_as_well_ships(gate: Callable[..., Choice]) -> No
         (measured("c", 0.85), 200),
     )
     assert choice.shipped.candidate.name == "b"
-    assert choice.verdicts[:3] == ("not the fastest", "not the fastest", "ships")
+    assert choice.verdicts[:3] == ("slower", "slower", "ships")
     assert choice.verdicts[3] == "strategies/macro_f1 0.8500, fp32 0.8600, allowed -0.005"
     assert choice_lines(choice)[3].startswith("c: 0.0 MB, 200 replies/s, strategies/macro_f1 0.85")
 
@@ -85,3 +86,37 @@ def test_fp32_ships_where_int8_is_slower(gate: Callable[..., Choice]) -> None:
     assert gate(
         (measured("fp32", 0.86), 100), (measured("a", 0.86), 60)
     ).shipped.candidate.name == ("fp32")
+
+
+def test_undefined_macro_f1_gives_way_to_what_is_defined(gate: Callable[..., Choice]) -> None:
+    def tasks(macro: float, micro: float) -> Any:
+        each = measured("fp32", macro)
+        headline = each.evaluation.tasks["strategies"].headline
+        headline["micro_f1"] = SimpleNamespace(value=micro)
+        return each
+
+    nan = math.nan
+    worse = gate((tasks(nan, 0.9), 1), (tasks(nan, 0.8), 5))
+    assert worse.shipped is worse.measured[0]
+    assert "strategies/micro_f1 0.8000, fp32 0.9000" in worse.verdicts[1]
+    assert gate((tasks(nan, 0.9), 1), (tasks(nan, 0.9), 5)).verdicts[1] == "ships"
+
+    unknown = gate((tasks(nan, nan), 1), (tasks(nan, nan), 5))
+    assert unknown.shipped is unknown.measured[0]
+    assert "cannot be judged: strategies/macro_f1 is undefined" in unknown.verdicts[1]
+    canonical_json(unknown.to_json())  # no NaN reaches the manifest
+
+
+def test_candidates_that_failed_are_told(make_config: Callable[..., Config]) -> None:
+    config = make_config().quantisation
+    choice = choose([measured("fp32", 0.9)], [50.0], config, {"a": "cannot be made: no"})
+    assert choice.shipped.candidate.name == "fp32"
+    assert choice_lines(choice)[-1] == "a: cannot be made: no"
+    assert choice.to_json()["failed"] == {"a": "cannot be made: no"}
+
+
+def test_the_verdict_of_a_tie_is_no_lie(gate: Callable[..., Choice]) -> None:
+    choice = gate(
+        (measured("fp32", 0.86), 50), (measured("a", 0.86), 96), (measured("b", 0.86), 100)
+    )
+    assert choice.verdicts == ("slower", "ships", "as fast within 5%, but named later")

@@ -50,7 +50,7 @@ def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
         fitted=Fitted({}, (Epoch(1, {}), Epoch(2, {})), 2),
         precision="fp32",
         parity=Parity(1e-6, 2e-6, 48),
-        choice=Choice((fp32, int8), (50.0, 150.5), ("not the fastest", "ships"), int8),
+        choice=Choice((fp32, int8), (50.0, 150.5), ("slower", "ships"), int8),
         evaluations=evaluations,
         environment={"python": "3.11", "processor": "some"},
         commit=None,
@@ -78,7 +78,7 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
         "MLflow run: abc",
         "more than 21 tokens",
         "This bundle holds the form `int8-static`",
-        "| `fp32` | 4.0 MB | 50 | 1.000 | 1.000 | 0.000 | not the fastest |",
+        "| `fp32` | 4.0 MB | 50 | 1.000 | 1.000 | 0.000 | slower |",
         "| `int8-static` | 1.1 MB | 150 | 1.000 | 1.000 | 0.000 | ships |",
         "ONNX opset 17, int8",
     ):

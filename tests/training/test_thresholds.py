@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tactful_training.thresholds import choose_thresholds
+from tactful_training.thresholds import choose_prior_shift, choose_thresholds
 
 
 def f1(targets: np.ndarray, decided: np.ndarray) -> float:
@@ -104,3 +104,24 @@ def test_thresholds_are_probabilities(positives: int) -> None:
     targets = (np.arange(40) < positives).astype(float)[:, None]
     thresholds = choose_thresholds(targets, np.ones((40, 1)), min_positives=1)
     assert ((thresholds > 0) & (thresholds < 1)).all()
+
+
+def test_a_shift_favours_rare_labels_where_they_are_decided_too_seldom() -> None:
+    random = np.random.default_rng(4)
+    truth = random.choice(3, size=2000, p=[0.8, 0.15, 0.05])
+    targets = np.eye(3)[truth]
+    logits = 2 * targets + random.normal(size=targets.shape) + np.log([0.8, 0.15, 0.05])
+    shift = choose_prior_shift(targets, logits)
+    assert shift.mean() == pytest.approx(0)
+    assert shift[2] > shift[1] > 0 > shift[0]
+
+    def macro_f1(z: np.ndarray) -> float:
+        said = z.argmax(axis=1)
+        hits = [((said == k) & (truth == k)).sum() for k in range(3)]
+        return float(
+            np.mean([2 * h / ((said == k).sum() + (truth == k).sum()) for k, h in enumerate(hits)])
+        )
+
+    assert macro_f1(logits + shift) > macro_f1(logits) + 0.02
+    assert not choose_prior_shift(targets, 100 * targets).any()  # nothing to gain
+    assert not choose_prior_shift(np.zeros((0, 3)), np.zeros((0, 3))).any()

@@ -1,8 +1,8 @@
 """From raw logits to probabilities that mean what they say, fitted on the validation split.
 
-Platt scaling (slope and intercept) for the labels of a multilabel task, one temperature for a
-single task. Both are pulled gently towards what is known without the label's own rows, so that a
-few rows cannot bend a curve.
+Platt scaling (slope and intercept) for the labels of a multilabel task; for a single task one
+temperature, after a shift against its frequent labels. Slopes and intercepts are pulled gently
+towards what is known without the label's own rows, so that a few rows cannot bend a curve.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from tactful.inference import RowOutput
 from tactful.tasks import Task, Tasks
 from tactful_training.config_schema import Encoding as EncodingConfig
 from tactful_training.data.rows import Row, targets
-from tactful_training.thresholds import choose_evidence_thresholds, choose_thresholds
+from tactful_training.thresholds import (
+    choose_evidence_thresholds,
+    choose_prior_shift,
+    choose_thresholds,
+)
 
 # Strength of the pull, in rows.
 _PULL = 1.0
@@ -134,8 +138,14 @@ def _fit_task(task: Task, table: Floats, logits: Floats, min_positives: int) -> 
         rows = known.all(axis=1)
         unit = _spread(logits[rows] - logits[rows].mean(axis=1, keepdims=True))
         slope = fit_temperature(logits[rows] / unit, table[rows]) / unit
+        # Log frequencies are on the scale of log probabilities, so they come second.
+        shift = choose_prior_shift(table[rows], slope * logits[rows])
+        again = fit_temperature(slope * logits[rows] + shift, table[rows])
         return TaskHead(
-            task, np.full(count, slope, np.float32), np.zeros(count, np.float32), thresholds=None
+            task,
+            np.full(count, again * slope, np.float32),
+            (again * shift).astype(np.float32),
+            thresholds=None,
         )
     unit = _spread(logits[known])
     slope, intercept = fit_platt(logits[known] / unit, table[known])

@@ -10,6 +10,7 @@ import numpy as np
 import tokenizers
 import transformers
 
+from tactful.batching import Pair
 from tactful.encoding import ReplyEncoding
 from tactful.tasks import Tasks
 from tactful_training.config import digest, load_config
@@ -43,6 +44,12 @@ class Material:
     def tasks(self) -> Tasks:
         """The tasks of the data set."""
         return self.data.tasks
+
+    def sample(self, split: str, count: int, seed: int) -> list[Pair]:
+        """Some (reply, context) pairs of a split, drawn by a seed."""
+        rows = self.rows[split]
+        drawn = np.random.default_rng(seed).permutation(len(rows))[:count]
+        return [(rows[index].reply, rows[index].context) for index in drawn.tolist()]
 
     def mask_id(self, config: Config) -> int:
         """Id of the tokenizer's mask token; 0 where the config hides no tokens.

@@ -192,10 +192,10 @@ def _speed(record: RunRecord) -> str:
     ]
     known = ", ".join(instructions()) or "unknown"
     return (
-        f"This bundle holds the form `{choice.shipped.candidate.name}`: the fastest that reads as "
-        f"well as fp32. Measured on the validation split, on {processor_name()} (instructions for "
-        f"8-bit products: {known}); other processors may round otherwise, and a bundle whose "
-        "goldens are not reproduced refuses to load.\n\n"
+        f"This bundle holds the form `{choice.shipped.candidate.name}`: the fastest (within "
+        "5%) that reads as well as fp32. Measured on the validation split, on "
+        f"{processor_name()} (instructions for 8-bit products: {known}); other processors may "
+        "round otherwise, and a bundle whose goldens are not reproduced refuses to load.\n\n"
         + _table(["form", "size", "replies/s", *figures, ""], rows)
     )
 
@@ -236,7 +236,8 @@ def _making(record: RunRecord) -> str:
     settings = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return (
-        f"{listed}\n\nThe same data, configuration, versions and processor give the same model:\n\n"
+        f"{listed}\n\nThe same data, configuration, versions and processor give the same weights; "
+        "which form of them ships depends on measured speed, too:\n\n"
         f"```yaml\n{settings}```"
     )
 

@@ -26,6 +26,7 @@ from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.environment import describe_environment, git_commit
 from tactful_training.epochs import Epoch
+from tactful_training.errors import ExportError
 from tactful_training.evaluation import evaluate_classifier
 from tactful_training.evaluation_result import Evaluation
 from tactful_training.evidence_words import evidence_tasks
@@ -239,10 +240,7 @@ class _Run:
             export_onnx(model, opset=config.export.opset),
             model.encoder.config,
             config.quantisation,
-            [
-                (row.reply, row.context)
-                for row in material.rows["train"][: config.quantisation.calibration_rows]
-            ],
+            material.sample("train", config.quantisation.calibration_rows, config.seed),
             material.encoding,
             material.tasks,
         )
@@ -256,11 +254,15 @@ class _Run:
             f"{parity.rows} validation rows: logits {parity.logits:.1e}, token scores "
             f"{parity.token_scores:.1e}"
         )
-        names = config.quantisation.candidates
-        int8 = [measure(build.int8(n), rows, validation, self.calibrate) for n in names]
-        measured = [fp32, *int8]
+        measured = [fp32]
+        failed: dict[str, str] = {}
+        for name in config.quantisation.candidates:
+            try:
+                measured.append(measure(build.int8(name), rows, validation, self.calibrate))
+            except ExportError as error:  # one form less to choose from
+                failed[name] = str(error)
         speeds = rates([each.candidate for each in measured], validation)
-        choice = choose(measured, speeds, config.quantisation)
+        choice = choose(measured, speeds, config.quantisation, failed)
         for line in choice_lines(choice):
             self.say(line)
         return choice, parity

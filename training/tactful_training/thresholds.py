@@ -24,6 +24,8 @@ from tactful_training.evidence_words import evidence_counts
 
 _GRID = np.arange(5, 96) / 100
 _EVIDENCE_GRID = np.arange(2, 19) / 20
+# Multiples of the log frequencies: from none to all of them.
+_SHIFT_GRID = np.arange(0, 21) / 20
 # The curve is averaged over thresholds this near on either side.
 _SMOOTHED_OVER = 0.1
 # Positives at which a label's own optimum and the pooled one weigh the same.
@@ -49,6 +51,37 @@ def choose_thresholds(
     false = (decided & (targets == 0)).sum(axis=1).T
     positives = (targets == 1).sum(axis=0)
     return _robust_best(_GRID, hits, false, positives, positives, min_positives)
+
+
+def choose_prior_shift(
+    targets: NDArray[np.floating[Any]], logits: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """What to add to the logits of a single task, so that rare labels are not passed over.
+
+    Training on few rows of a label makes a model decide it too seldom. Post-hoc logit adjustment
+    (Menon et al. 2021) subtracts a multiple of each label's log frequency; that one multiple is
+    chosen for the best macro F1, its curve smoothed as those of thresholds are.
+
+    Args:
+        targets: ``[R, n]``, one 1 in each row, else 0.
+        logits: ``[R, n]``, log probabilities but for a constant in each row.
+
+    Returns:
+        float64 ``[n]``, with a mean of 0.
+    """
+    counts = targets.sum(axis=0)
+    priors = np.log((counts + 0.5) / (counts + 0.5).sum())
+    directions = priors.mean() - priors
+    occurs = counts > 0
+    if not occurs.any():
+        return np.zeros(len(counts))
+    decided = (logits[None] + _SHIFT_GRID[:, None, None] * directions).argmax(axis=2)
+    chosen = decided[:, :, None] == np.arange(len(counts))
+    hits = (chosen & (targets == 1)).sum(axis=1)
+    f1 = 2 * hits / np.maximum(chosen.sum(axis=1) + counts, 1)
+    smooth = _smooth(_SHIFT_GRID, f1[:, occurs].mean(axis=1))
+    shift: NDArray[np.float64] = _SHIFT_GRID[smooth.argmax()] * directions
+    return shift
 
 
 def choose_evidence_thresholds(
@@ -130,7 +163,11 @@ def _smooth_f1(
     grid: NDArray[np.float64], hits: NDArray[Any], false: NDArray[Any], positives: Any
 ) -> NDArray[np.float64]:
     """F1 along the last axis, averaged over neighbouring thresholds."""
-    f1 = 2 * hits / np.maximum(hits + false + positives, 1)
+    return _smooth(grid, 2 * hits / np.maximum(hits + false + positives, 1))
+
+
+def _smooth(grid: NDArray[np.float64], f1: NDArray[Any]) -> NDArray[np.float64]:
+    """Values along the last axis, averaged over neighbours on the grid."""
     reach = round(_SMOOTHED_OVER / (grid[1] - grid[0]))
     padded = np.pad(f1, [(0, 0)] * (f1.ndim - 1) + [(reach, reach)], mode="edge")
     smooth: NDArray[np.float64] = sliding_window_view(padded, 2 * reach + 1, axis=-1).mean(axis=-1)

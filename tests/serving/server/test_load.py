@@ -1,6 +1,6 @@
 """Many clients at once: nobody gets anything but a reading or a 429, and memory stays flat.
 
-Some seconds on a tiny model here; `make test-load` takes a minute on a real bundle and prints how
+A moment on a tiny model here; `make test-load` takes a minute on a real bundle and prints how
 the throughput compares with `classify_many`.
 """
 
@@ -20,7 +20,7 @@ from tactful import Classifier
 
 httpx = pytest.importorskip("httpx")
 
-SECONDS = float(os.environ.get("LOAD_SECONDS", "3"))
+SECONDS = float(os.environ.get("LOAD_SECONDS", "1.5"))
 BUNDLE = os.environ.get("LOAD_BUNDLE")
 THREADS = int(os.environ.get("LOAD_THREADS", "1"))
 CLIENTS, OVERLOAD = 64, 4

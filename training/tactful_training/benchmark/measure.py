@@ -19,7 +19,8 @@ from tactful.encoding import ReplyEncoding
 from tactful_training.benchmark.footprint import import_seconds, installed_bytes
 from tactful_training.benchmark.peak import operations_per_token, peak
 from tactful_training.benchmark.process import SystemProcess
-from tactful_training.benchmark.systems import SYSTEMS, Setting
+from tactful_training.benchmark.setting import Setting
+from tactful_training.benchmark.systems import SYSTEMS
 from tactful_training.candidates.fusion import fuse
 from tactful_training.config import load_config
 from tactful_training.config_schema import Encoder as EncoderConfig
@@ -29,7 +30,7 @@ from tactful_training.model import LabelAttentionModel
 
 OURS = "tactful"
 OURS_FP32 = "tactful, fp32"
-_WARM_UP = 16  # replies
+_WARM_UP = 64  # replies
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Benchmark:
     Attributes:
         bundle: id of the bundle.
         replies: how many were read in a round.
-        tokens: how many tokens they have, of which no system reads more.
+        tokens: how many tokens their first windows have, context included.
         threads: of each system.
         systems: results by name.
         peaks: operations per second by ``int8`` and ``fp32``.
@@ -91,6 +92,7 @@ def run_benchmark(
     bundle: str,
     pairs: Sequence[Pair],
     *,
+    encoder: str | None,
     rounds: int,
     singles: int,
     say: Callable[[str], None],
@@ -99,7 +101,8 @@ def run_benchmark(
 
     Args:
         bundle: folder or archive.
-        pairs: (reply, context) to read.
+        pairs: (reply, context) to read; repetitions are read once.
+        encoder: folder of the bundle's pretrained encoder; None looks where training looks.
         rounds: turns of each system.
         singles: how many replies of each round are read on their own.
         say: told what goes on.
@@ -107,6 +110,7 @@ def run_benchmark(
     Raises:
         TactfulError: the bundle or its encoder cannot be used, or a system failed.
     """
+    pairs = list(dict.fromkeys(pairs))
     threads = available_cpus()
     loaded = Bundle.load(bundle)
     contents = read_bundle_files(Path(bundle))[1]
@@ -123,7 +127,7 @@ def run_benchmark(
     say("measuring the machine's peak")
     peaks = {name: peak(int8=name == "int8", threads=threads) for name in ("fp32", "int8")}
     each_token = operations_per_token(contents["model.onnx"])
-    with _setting(bundle, loaded, threads) as setting, ExitStack() as stack:
+    with _setting(bundle, loaded, encoder, threads) as setting, ExitStack() as stack:
         systems = []
         for name in SYSTEMS:
             say(f"loading {name}")
@@ -131,6 +135,7 @@ def run_benchmark(
             stack.callback(system.close)
             systems.append(system)
             system.many(pairs[:_WARM_UP])
+            system.singles(pairs[:1])
         rates: dict[str, list[float]] = {system.name: [] for system in systems}
         latencies: dict[str, list[float]] = {system.name: [] for system in systems}
         for turn in range(rounds):
@@ -165,18 +170,21 @@ def run_benchmark(
 
 
 @contextmanager
-def _setting(bundle: str, loaded: Bundle, threads: int) -> Iterator[Setting]:
+def _setting(bundle: str, loaded: Bundle, folder: str | None, threads: int) -> Iterator[Setting]:
     """The bundle's architecture with fresh heads, as files for the peers."""
     stated = loaded.manifest["encoder"]
     config = load_config()
-    source = find_encoder(EncoderConfig(name=stated["name"], path=None, sha256=stated["sha256"]))
+    source = find_encoder(EncoderConfig(name=stated["name"], path=folder, sha256=stated["sha256"]))
     encoder = load_encoder(source, config.model, attention="eager")
-    model = LabelAttentionModel(encoder, loaded.heads.tasks.size).eval()
+    heads = loaded.heads
+    model = LabelAttentionModel(encoder, heads.tasks.size).eval()
     exported = export_onnx(model, opset=config.export.opset)
     fp32 = fuse(exported, encoder.config, every=False).model.SerializeToString()
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, name) for name in ("exported.onnx", "fp32.onnx")]
+    with tempfile.TemporaryDirectory() as place:
+        paths = [Path(place, name) for name in ("exported.onnx", "fp32.onnx")]
         for path, content in zip(paths, (exported, fp32), strict=True):
             path.write_bytes(content)
         plain, ours = map(str, paths)
-        yield Setting(bundle, str(source.folder), plain, ours, threads)
+        yield Setting(
+            bundle, str(source.folder), plain, ours, heads.to_json(), heads.tasks.size, threads
+        )

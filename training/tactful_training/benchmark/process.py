@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tactful.batching import Pair
-from tactful_training.benchmark.systems import SYSTEMS, Setting
+from tactful_training.benchmark.setting import Setting
+from tactful_training.benchmark.systems import SYSTEMS
 from tactful_training.errors import RunError
+
+if TYPE_CHECKING:
+    from tactful.batching import Pair
 
 
 class SystemProcess:
@@ -22,7 +25,7 @@ class SystemProcess:
         setting: what all systems share.
 
     Attributes:
-        load_seconds: how long it took to load, imports included.
+        load_seconds: from the start of its process until it is ready: interpreter, imports, model.
     """
 
     def __init__(self, name: str, setting: Setting) -> None:
@@ -30,31 +33,37 @@ class SystemProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, name, setting), daemon=True)
+        begin = time.perf_counter()
         self._process.start()
         theirs.close()
-        self.load_seconds = float(self._answer())
+        self._answer()
+        self.load_seconds = time.perf_counter() - begin
 
     def many(self, pairs: Sequence[Pair]) -> float:
         """Seconds that all pairs took."""
-        self._pipe.send(("many", pairs))
-        return float(self._answer())
+        return float(self._ask("many", pairs))
 
     def singles(self, pairs: Sequence[Pair]) -> list[float]:
         """Seconds that each pair took on its own."""
-        self._pipe.send(("singles", pairs))
-        answer: list[float] = self._answer()
+        answer: list[float] = self._ask("singles", pairs)
         return answer
 
     def peak_memory(self) -> int:
         """Most bytes that the process has had in memory so far."""
-        self._pipe.send(("memory", ()))
-        return int(self._answer())
+        return int(self._ask("memory", ()))
 
     def close(self) -> None:
         """End the process."""
         self._pipe.close()
         self._process.join(timeout=10)
         self._process.kill()
+
+    def _ask(self, what: str, pairs: Sequence[Pair]) -> Any:
+        try:
+            self._pipe.send((what, pairs))
+        except OSError as error:
+            raise RunError(f"{self.name}: its process has ended") from error
+        return self._answer()
 
     def _answer(self) -> Any:
         try:
@@ -68,9 +77,8 @@ class SystemProcess:
 
 def _serve(pipe: Connection, name: str, setting: Setting) -> None:
     try:
-        begin = time.perf_counter()
         system = SYSTEMS[name](setting)
-        pipe.send(("done", time.perf_counter() - begin))
+        pipe.send(("done", None))
         while True:
             what, pairs = pipe.recv()
             if what == "memory":

@@ -1,40 +1,24 @@
 """What is compared: each system loads itself and labels (reply, context) pairs.
 
-Speed does not depend on the values of weights, so the peers run the pretrained encoder of the
-bundle with a new head for as many labels. What else they do is what their users would write.
+The time of a product does not depend on the values of its weights, so that the peers run the
+pretrained encoder of the bundle with new heads for as many labels. What else they do is what their
+users would write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tactful.batching import Pair
-from tactful.bundle import Bundle
-from tactful.classifier import Classifier
-from tactful.encoding import ReplyEncoding
+from tactful_training.benchmark.setting import Setting
+
+if TYPE_CHECKING:
+    from tactful.batching import Pair
+    from tactful.classifier import Classifier
 
 PEER_BATCH = 32
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all systems of one benchmark share.
-
-    Attributes:
-        bundle: folder or archive of the bundle.
-        encoder: folder of its pretrained encoder.
-        exported: its architecture as a plain ONNX file, fp32, nothing fused.
-        fp32: the same in the form in which tactful serves fp32.
-        threads: for each system.
-    """
-
-    bundle: str
-    encoder: str
-    exported: str
-    fp32: str
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -52,18 +36,26 @@ class System:
 
 def open_tactful(setting: Setting) -> System:
     """The bundle as it ships."""
+    from tactful.classifier import Classifier
+
     return _classifier(Classifier.load(setting.bundle, threads=setting.threads))
 
 
 def open_tactful_fp32(setting: Setting) -> System:
-    """The same library over the fp32 form, with the bundle's thresholds."""
+    """The same library over the fp32 form, with the bundle's thresholds; nothing to verify."""
+    from tactful.bundle import Bundle
+    from tactful.classifier import Classifier
+    from tactful.decisions import Heads
     from tactful.engine import Engine
 
-    loaded = Bundle.load(setting.bundle, threads=setting.threads)
-    tokenizer = (Path(setting.encoder) / "tokenizer.json").read_bytes()
-    model = Path(setting.fp32).read_bytes()
-    engine = Engine(loaded.heads, tokenizer, model, threads=setting.threads)
-    return _classifier(Classifier(replace(loaded, engine=engine)))
+    engine = Engine(
+        Heads.from_json(setting.heads),
+        (Path(setting.encoder) / "tokenizer.json").read_bytes(),
+        Path(setting.fp32).read_bytes(),
+        threads=setting.threads,
+    )
+    manifest = {"name": "fp32", "digest": ""}
+    return _classifier(Classifier(Bundle(manifest, golden=(), card="", engine=engine)))
 
 
 def open_pipeline_fp32(setting: Setting) -> System:
@@ -90,13 +82,14 @@ def open_plain_onnx(setting: Setting) -> System:
     """onnxruntime as it comes: the exported graph, batches of 32 in the order given."""
     import onnxruntime
 
-    loaded = Bundle.load(setting.bundle, threads=setting.threads).heads
+    from tactful.encoding import ReplyEncoding
+
     encoding = ReplyEncoding(
         (Path(setting.encoder) / "tokenizer.json").read_bytes(),
-        max_tokens=loaded.max_tokens,
+        max_tokens=setting.heads["max_tokens"],
         max_windows=1,
         window_overlap=0,
-        use_context=loaded.use_context,
+        use_context=setting.heads["use_context"],
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = setting.threads
@@ -147,32 +140,32 @@ def _pipeline(setting: Setting, batch_size: int, *, bf16: bool) -> System:
     import torch
     import transformers
 
-    heads = Bundle.load(setting.bundle, threads=setting.threads).heads
     torch.set_num_threads(setting.threads)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     tokenizer = transformers.AutoTokenizer.from_pretrained(setting.encoder, local_files_only=True)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
-        setting.encoder, num_labels=heads.tasks.size, local_files_only=True, dtype="float32"
+        setting.encoder, num_labels=setting.labels, local_files_only=True, dtype="float32"
     )
     pipe = transformers.pipeline(
-        "text-classification", model=model.eval(), tokenizer=tokenizer, device="cpu"
+        "text-classification",
+        model=model.eval(),
+        tokenizer=tokenizer,
+        device="cpu",
+        top_k=None,
+        function_to_apply="sigmoid",
+        truncation=True,
+        max_length=setting.heads["max_tokens"],
     )
+    options: dict[str, Any] = {} if batch_size == 1 else {"padding": True}
 
-    def many(pairs: Sequence[Pair]) -> None:
-        texts = [
-            {"text": context, "text_pair": reply} if context else {"text": reply}
-            for reply, context in pairs
-        ]
+    def entry(pair: Pair) -> dict[str, str]:
+        reply, context = pair
+        if context and setting.heads["use_context"]:
+            return {"text": context, "text_pair": reply}
+        return {"text": reply}
+
+    def run(texts: dict[str, str] | list[dict[str, str]]) -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            for _ in pipe(
-                iter(texts),  # type: ignore[arg-type]  # a stream, which alone is read in batches
-                batch_size=batch_size,
-                top_k=None,
-                function_to_apply="sigmoid",
-                padding=True,
-                truncation=True,
-                max_length=heads.max_tokens,
-            ):
-                pass
+            pipe(texts, batch_size=batch_size, **options)
 
-    return System(many, lambda pair: many([pair]))
+    return System(lambda pairs: run([entry(pair) for pair in pairs]), lambda pair: run(entry(pair)))

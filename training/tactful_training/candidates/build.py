@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tactful.batching import Pair
 from tactful.encoding import ReplyEncoding
 from tactful.tasks import Tasks
-from tactful_training.candidates.fusion import Fused, fuse
+from tactful_training.candidates.fusion import Fused, fuse, quiet
 from tactful_training.candidates.quantise import quantise
 from tactful_training.candidates.ranges import activation_ranges
 from tactful_training.config_schema import CandidateName, Quantisation
@@ -75,8 +74,11 @@ class Builder:
 
     @cached_property
     def fused(self) -> Fused:
-        """The fp32 graph with the operators that are faster on a CPU."""
-        return fuse(self._exported, self._encoder, every=False)
+        """The fp32 graph with the operators that are faster on a CPU; as it is where none fit."""
+        try:
+            return fuse(self._exported, self._encoder, every=False)
+        except Exception:  # of the optimiser's many internals, which know some families of encoders
+            return Fused(onnx.load_from_string(self._exported), {})
 
     def fp32(self) -> Candidate:
         """The reference."""
@@ -121,24 +123,18 @@ class Builder:
         kept = [
             node.name for node in model.graph.node if any(part in node.name for part in self._keep)
         ]
-        root = logging.getLogger()
-        level = root.level
-        root.setLevel(logging.ERROR)  # it advises preprocessing that fusion has done
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "int8.onnx")
-                quantize_dynamic(
-                    model,
-                    path,
-                    per_channel=True,
-                    weight_type=weights,
-                    nodes_to_exclude=kept,
-                    # Types behind operators that are not ONNX's own cannot be inferred.
-                    extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-                )
-                return path.read_bytes()
-        finally:
-            root.setLevel(level)
+        with quiet(), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "int8.onnx")
+            quantize_dynamic(
+                model,
+                path,
+                per_channel=True,
+                weight_type=weights,
+                nodes_to_exclude=kept,
+                # Types behind operators that are not ONNX's own cannot be inferred.
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+            )
+            return path.read_bytes()
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tactful.cpu import instructions, processor_name
 from tactful_training.candidates.measure import Measured
 from tactful_training.config_schema import Quantisation
+from tactful_training.evaluation_result import number
 
 # Rates this near are a tie, which goes to the candidate that the config names first: the choice
 # should not hang on the noise of a clock.
@@ -24,12 +26,14 @@ class Choice:
         rates: replies per second of each.
         verdicts: for each what it lacks or why it is not taken, or ``ships``.
         shipped: the one that goes into the bundle.
+        failed: name of each candidate that could not be made or measured, and why.
     """
 
     measured: tuple[Measured, ...]
     rates: tuple[float, ...]
     verdicts: tuple[str, ...]
     shipped: Measured
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest and the tracking server."""
@@ -42,55 +46,73 @@ class Choice:
                     "name": each.candidate.name,
                     "bytes": len(each.candidate.content),
                     "replies_per_second": round(rate, 1),
-                    "quality": {name: round(value, 4) for name, value in quality(each).items()},
+                    "quality": {name: number(value) for name, value in quality(each).items()},
                     "verdict": verdict,
                 }
                 for each, rate, verdict in zip(
                     self.measured, self.rates, self.verdicts, strict=True
                 )
             ],
+            "failed": dict(self.failed),
         }
 
 
 def quality(measured: Measured) -> dict[str, float]:
-    """The figures that the gate holds a candidate to: macro F1 of each task and evidence F1."""
+    """What the gate holds a candidate to: F1 (or accuracy) of each task and evidence F1."""
     evaluation = measured.evaluation
-    figures = {
-        f"{name}/macro_f1": task.headline["macro_f1"].value
-        for name, task in evaluation.tasks.items()
-    }
+    figures = {}
+    for name, task in evaluation.tasks.items():
+        # Macro F1 is undefined where all labels are too rare for it; the other one mostly is not.
+        defined = {
+            key: each.value for key, each in task.headline.items() if each.value == each.value
+        }
+        key = "macro_f1" if "macro_f1" in defined else next(iter(defined), "macro_f1")
+        figures[f"{name}/{key}"] = defined.get(key, math.nan)
     if evaluation.evidence is not None:
         figures["evidence/token_f1"] = evaluation.evidence["token_f1"].value
     return figures
 
 
-def choose(measured: Sequence[Measured], rates: Sequence[float], config: Quantisation) -> Choice:
+def choose(
+    measured: Sequence[Measured],
+    rates: Sequence[float],
+    config: Quantisation,
+    failed: Mapping[str, str] | None = None,
+) -> Choice:
     """Take the fastest candidate whose figures stay within the allowed losses of fp32's.
 
     Args:
         measured: fp32 first, then the others in the order of the config.
         rates: replies per second of each.
         config: the allowed losses.
+        failed: name of each candidate that could not be made or measured, and why.
     """
+    failed = failed or {}
     at_least = quality(measured[0])
     failures = [_too_low(quality(each), at_least, config) for each in measured]
+    failures[0] = ""
     good = [index for index, failure in enumerate(failures) if not failure]
     fastest = max(rates[index] for index in good)
     # fp32 comes last: of two equally fast forms the small one is taken.
     shipped = next(i for i in (*good[1:], 0) if rates[i] >= (1 - _TIE) * fastest)
-    verdicts = [failure or "not the fastest" for failure in failures]
+    tied = f"as fast within {_TIE:.0%}, but named later"
+    verdicts = [
+        failure or (tied if rate >= rates[shipped] else "slower")
+        for failure, rate in zip(failures, rates, strict=True)
+    ]
     verdicts[shipped] = "ships"
-    return Choice(tuple(measured), tuple(rates), tuple(verdicts), measured[shipped])
+    return Choice(tuple(measured), tuple(rates), tuple(verdicts), measured[shipped], dict(failed))
 
 
 def choice_lines(choice: Choice) -> list[str]:
     """One line for each candidate, for the log."""
-    return [
+    lines = [
         f"{each.candidate.name}: {len(each.candidate.content) / 1e6:.1f} MB, {rate:.0f} replies/s, "
         + ", ".join(f"{name} {value:.4f}" for name, value in quality(each).items())
         + f": {verdict}"
         for each, rate, verdict in zip(choice.measured, choice.rates, choice.verdicts, strict=True)
     ]
+    return lines + [f"{name}: {reason}" for name, reason in choice.failed.items()]
 
 
 def _too_low(figures: dict[str, float], at_least: dict[str, float], config: Quantisation) -> str:
@@ -100,7 +122,9 @@ def _too_low(figures: dict[str, float], at_least: dict[str, float], config: Quan
         allowed = (
             config.max_evidence_loss if name.startswith("evidence/") else config.max_macro_f1_loss
         )
-        # Written so that NaN fails where the reference is a number.
-        if reference == reference and not figures[name] >= reference - allowed:
-            lines.append(f"{name} {figures[name]:.4f}, fp32 {reference:.4f}, allowed -{allowed:g}")
+        figure = figures.get(name, math.nan)
+        if math.isnan(reference):
+            lines.append(f"cannot be judged: {name} is undefined on the validation split")
+        elif not figure >= reference - allowed:  # written so that NaN fails
+            lines.append(f"{name} {figure:.4f}, fp32 {reference:.4f}, allowed -{allowed:g}")
     return "; ".join(lines)

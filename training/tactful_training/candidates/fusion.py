@@ -49,7 +49,7 @@ def fuse(content: bytes, encoder: transformers.PreTrainedConfig, *, every: bool)
         options.enable_bias_gelu = False
     heads = int(getattr(encoder, "num_attention_heads", 0))
     width = int(getattr(encoder, "hidden_size", 0))
-    with _quiet():
+    with quiet():
         graph = BertOnnxModel(onnx.load_from_string(content), heads, width)
         graph.optimize(options)
         counts = graph.get_fused_operator_statistics()
@@ -60,8 +60,8 @@ def fuse(content: bytes, encoder: transformers.PreTrainedConfig, *, every: bool)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The optimiser reports each step to the root logger as a warning or below."""
+def quiet() -> Iterator[None]:
+    """Keep onnxruntime's tools, which report each step to the root logger, off the screen."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

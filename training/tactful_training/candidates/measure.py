@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from tactful.decisions import Heads
 from tactful.engine import label_outputs
+from tactful.errors import ModelError
 from tactful.inference import Pass, RowOutput
 from tactful.reader import to_reading
 from tactful.session import Session
 from tactful.workers import Workers
 from tactful_training.candidates.build import Candidate
 from tactful_training.data.rows import Row
+from tactful_training.errors import ExportError
 from tactful_training.evaluation import evaluate_readings
 from tactful_training.evaluation_result import Evaluation
 from tactful_training.validation import Validation
@@ -54,8 +56,14 @@ def measure(
         rows: the validation split.
         validation: the same rows, encoded.
         calibrate: fits heads to what a graph says of them.
+
+    Raises:
+        ExportError: onnxruntime cannot run it.
     """
-    outputs = validation.outputs(Session(candidate.content))
+    try:
+        outputs = validation.outputs(Session(candidate.content))
+    except (ValueError, ModelError) as error:
+        raise ExportError(f"the candidate {candidate.name} cannot be run: {error}") from error
     heads = calibrate(outputs)
     readings = (
         to_reading(row.reply, labelled, heads, candidate.name)

@@ -4,8 +4,8 @@ Weights are symmetric int8 with a scale for each output column; activations are 
 point, since ``u8 x s8`` is what processors have instructions for (VNNI). A product becomes one
 ``MatMulIntegerToFloat``, which scales back and adds the bias in the same pass. Activations get
 their range from the batch itself (dynamic; Jacob et al. 2018) or from training replies (static: no
-pass over the values for a minimum and maximum, and a reply's scores do not depend on the replies
-that share its batch).
+pass over the values for a minimum and maximum, and the replies that share a batch do not share a
+range).
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class _Graph:
             return None
         [other] = [name for name in users[0].input if name != node.output[0]] or [""]
         vector = self.constants.get(other)
-        return (users[0], other) if vector is not None and len(vector.dims) == 1 else None
+        columns = self.constants[node.input[1]].dims[1]
+        return (users[0], other) if vector is not None and vector.dims == [columns] else None
 
 
 class _Quantiser:

@@ -59,7 +59,7 @@ def activation_ranges(
         logits, token_scores, *values = session.run([*outputs, *names], feed)
         present = batch.attention_mask.astype(bool)
         for name, value in zip(names, values, strict=True):
-            some = value[present]
+            some = value[present] if value.shape[:2] == present.shape else value
             ends[name].append((float(some.min()), float(some.max())))
         return logits, token_scores
 

@@ -28,8 +28,20 @@ def benchmark(
     singles: Annotated[
         int, typer.Option(min=1, help="Replies of each round that are also read one by one.")
     ] = 40,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Instead, show which operators the time of the bundle goes to."
+        ),
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Save a picture here.")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The bundle's pretrained encoder, where it is one of your own."
+        ),
     ] = None,
     bundle: BundleOption = DEFAULT_BUNDLE,
     json_output: JsonOption = False,
@@ -53,11 +65,19 @@ def benchmark(
         raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")
     tasks = Bundle.load(bundle).heads.tasks
     rows = load_labelled(data, split, tasks).rows[:replies]
+    pairs = [(row.reply, row.context) for row in rows]
+    if profile:
+        from tactful_training.benchmark.profile import profile as run_profile
+        from tactful_training.benchmark.profile import render_profile
+
+        Console().print(render_profile(*run_profile(bundle, pairs)))
+        return
     progress = Console(stderr=True)
     with progress.status("") as status:
         measured = run_benchmark(
             bundle,
-            [(row.reply, row.context) for row in rows],
+            pairs,
+            encoder=encoder,
             rounds=rounds,
             singles=singles,
             say=status.update,
