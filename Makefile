@@ -8,6 +8,9 @@ CONFIG ?=
 # Options for pytest under `make test`: make test ARGS="-k cards"
 ARGS ?=
 
+# The bundle for `make test-load`; without one, a tiny model.
+LOAD_BUNDLE ?=
+
 BIN := $(VENV)/bin
 # What is built in isolation is pinned too, hence --build-constraint.
 # Not compiled: most of these modules are never imported, and Python compiles the others by itself.
@@ -15,7 +18,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test lint format benchmark mlflow-test soak-batch test-ray release clean
+.PHONY: help train test test-page test-service test-load mlflow-test soak-batch test-ray lint format
+.PHONY: benchmark release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +27,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make soak-batch  a batch job killed 20 times, and its memory on 300,000 rows (minutes)"
 	@echo "make test-ray   batch jobs on a local Ray cluster (installs ray)"
+	@echo "make test-page test-service test-load    the slow tests of the HTTP service, docs/service.md"
 	@echo "make lint       ruff (rules and format) and mypy"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
@@ -56,6 +61,18 @@ soak-batch: $(VENV)/.dev
 test-ray: $(VENV)/.ray
 	$(BIN)/python -m pytest tests/slow/test_batch_ray.py $(ARGS)
 
+test-page: $(VENV)/.dev
+	@$(PIP_INSTALL) --group page
+	$(BIN)/python -m pytest tests/serving/server/check_page.py $(ARGS)
+
+test-service: $(VENV)/.dev
+	HOSTILE_BODIES=5000 SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -s $(ARGS) \
+		tests/serving/server/test_hostile.py tests/serving/server/test_schema.py
+
+test-load: $(VENV)/.dev
+	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \
+		-s $(ARGS) tests/serving/server/test_load.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -86,7 +103,7 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline,batch,registry,sweep]'
+	@$(PIP_INSTALL) --editable '.[train,offline,server,client,batch,registry,sweep]'
 	@touch $@
 
 $(VENV)/.ray: $(VENV)/.dev

@@ -51,7 +51,7 @@ class Classifier:
         Raises:
             InputError: the reply is no text or blank, or the context is no text.
         """
-        [labelled] = self.bundle.engine.read([_checked(reply, context)])
+        [labelled] = self.bundle.engine.read([checked_pair(reply, context)])
         return self._reading(reply, labelled)
 
     @overload
@@ -96,7 +96,12 @@ class Classifier:
         return to_reading(reply, labelled, self.bundle.heads, self.bundle.id)
 
 
-def _checked(reply: object, context: object) -> Pair:
+def checked_pair(reply: object, context: object) -> Pair:
+    """The pair, where it can be read.
+
+    Raises:
+        InputError: the reply is no text or blank, or the context is no text.
+    """
     if reply is None:
         raise InputError("reply_missing", "there is no reply; give the text that the agent wrote")
     if not isinstance(reply, str):
@@ -122,6 +127,6 @@ def _pair_or_error(index: int, item: object) -> Pair | InputError:
             )
         reply, context = item
     try:
-        return _checked(reply, context)
+        return checked_pair(reply, context)
     except InputError as error:
         return InputError(error.code, f"item {index}: {error}")

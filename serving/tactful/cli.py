@@ -22,6 +22,7 @@ import tactful
 from tactful.batch.command import score
 from tactful.errors import InputError, TactfulError
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful.server.command import serve
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -76,6 +77,7 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     app.command()(label)
     app.command()(score)
+    app.command()(serve)
     for point in sorted(entry_points(group="tactful.commands"), key=lambda point: point.name):
         command: typer.Typer | Callable[..., Any] = point.load()
         if isinstance(command, typer.Typer):

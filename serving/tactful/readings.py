@@ -88,6 +88,24 @@ class Reading:
             "bundle": self.bundle,
         }
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Reading:
+        """The inverse of `to_dict`."""
+        labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
+        for task, decided in content["labels"].items():
+            if isinstance(decided, Mapping):
+                labels[task] = _label_from_dict(decided)
+            else:
+                labels[task] = tuple(_label_from_dict(label) for label in decided)
+        return cls(labels, content["scores"], content["truncated"], content["bundle"])
+
+
+def _label_from_dict(entry: Mapping[str, Any]) -> LabelReading:
+    evidence = tuple(
+        Evidence(span["start"], span["end"], span["text"]) for span in entry.get("evidence", ())
+    )
+    return LabelReading(entry["label"], entry["score"], evidence)
+
 
 def _label_to_dict(label: LabelReading, *, always_evidence: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"label": label.label, "score": label.score}

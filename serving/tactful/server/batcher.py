@@ -1,0 +1,278 @@
+"""Gathers what concurrent requests ask into batches, fairly and in bounded memory.
+
+Knows no HTTP and no model: a `Model` is any function from items to results. It runs in a worker
+thread of its own, one batch at a time, so that the event loop is never blocked; while it runs, the
+next batch gathers.
+
+Fairness is start-time fair queueing: every job has a turn, a virtual time that moves on by the cost
+of each item that is taken from it, and the earliest turn is served next. A new job starts at the
+present turn, so that a single reply waits for one item of a big job at most, not for all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from tactful.server.failures import DeadlineExceeded, Draining, QueueFull, TooManyTokens
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Model = Callable[[Sequence[Item]], Sequence[Result]]
+
+# A quarter of the queue is kept for jobs of one item, so that big ones cannot keep them out.
+SHARE_OF_BIG_JOBS = 0.75
+_FADING = 0.9  # what one more batch leaves of the weight of those before it
+_LONGEST_RETRY = 60
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How much is gathered and how much may wait.
+
+    Attributes:
+        batch_tokens: a batch is closed when its items cost this much; one item may exceed it.
+        gather_seconds: how long the first item waits for company.
+        queue_tokens: most that may wait, in tokens.
+        deadline_seconds: after this a job is given up.
+    """
+
+    batch_tokens: int
+    gather_seconds: float
+    queue_tokens: int
+    deadline_seconds: float
+
+
+@dataclass(eq=False)
+class _Job(Generic[Item, Result]):
+    items: Sequence[Item]
+    costs: Sequence[int]
+    future: asyncio.Future[None]
+    turn: float
+    waiting: int  # tokens of the items that are not taken yet
+    taken: int = 0
+    model: Model[Item, Result] | None = None  # fixed with the first item: one job, one model
+    results: list[Result] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """One finished batch, for the metrics: its size in items and tokens, and its seconds."""
+
+    items: int
+    tokens: int
+    seconds: float
+
+
+class Batcher(Generic[Item, Result]):
+    """The queue before one model.
+
+    Args:
+        limits: how much is gathered and how much may wait.
+        model: gives the model that the next batch is read with.
+        report: called after every batch, in the event loop.
+    """
+
+    def __init__(
+        self,
+        limits: BatchLimits,
+        model: Callable[[], Model[Item, Result]],
+        report: Callable[[BatchReport], None] = lambda report: None,
+    ) -> None:
+        self._limits = limits
+        self._model = model
+        self._report = report
+        self._turns: list[tuple[float, int, _Job[Item, Result]]] = []
+        self._jobs: set[_Job[Item, Result]] = set()
+        self._order = itertools.count()
+        self._now = 0.0  # the virtual time
+        self._since = 0.0  # when the oldest job that has not been looked at came
+        self._running = 0
+        self._tokens_run = self._seconds_run = 0.0  # sums in which older batches fade
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tactful-inference")
+        self._task: asyncio.Task[None] | None = None
+        self.waiting = 0
+
+    def start(self) -> None:
+        """Begin to serve; needs a running event loop."""
+        self._task = asyncio.create_task(self._serve())
+
+    async def close(self) -> None:
+        """Give up every job that waits, finish the batch that runs."""
+        for job in list(self._jobs):
+            self._fail(job, Draining("the service is ending", retry_after=1))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def submit(self, items: Sequence[Item], costs: Sequence[int]) -> list[Result]:
+        """Have some items read.
+
+        A caller that is cancelled takes its items out of the queue before they cost anything.
+
+        Args:
+            items: what to read, in order.
+            costs: tokens of each item.
+
+        Returns:
+            One result for each item.
+
+        Raises:
+            TooManyTokens: they could never be admitted together.
+            QueueFull: at once, where they would wait too long.
+            DeadlineExceeded: they were admitted and not read in time.
+        """
+        if not items:
+            return []
+        self._admit(len(items), sum(costs))
+        loop = asyncio.get_running_loop()
+        job = _Job[Item, Result](items, costs, loop.create_future(), self._now, sum(costs))
+        if not self.waiting:
+            self._since = time.monotonic()
+        self._jobs.add(job)
+        heapq.heappush(self._turns, (job.turn, next(self._order), job))
+        self._count(job.waiting)
+        try:
+            async with asyncio.timeout(self._limits.deadline_seconds):
+                await job.future
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"not read within {self._limits.deadline_seconds:g} s, the deadline of this "
+                "service; try again later or with fewer items",
+                retry_after=self._retry_after(),
+            ) from None
+        finally:
+            self._drop(job)
+        return job.results
+
+    def _admit(self, items: int, tokens: int) -> None:
+        limit = self._limits.queue_tokens
+        if items > 1:
+            limit = int(limit * SHARE_OF_BIG_JOBS)
+        if tokens > limit:
+            raise TooManyTokens(
+                f"this request has about {tokens} tokens, allowed in one of {items} items: "
+                f"{limit}; send it in several parts"
+            )
+        if not self.waiting:
+            return
+        if self.waiting + tokens > limit:
+            raise QueueFull(
+                f"about {self.waiting} tokens are waiting already, allowed with this request: "
+                f"{limit}; try again later",
+                retry_after=self._retry_after(),
+            )
+        # Each other job is served no more than this one before this one is done.
+        ahead = self._running + sum(min(job.waiting, tokens) for job in self._jobs)
+        seconds = self._seconds(ahead + tokens)
+        if seconds > self._limits.deadline_seconds:
+            raise QueueFull(
+                f"it would take about {seconds:.0f} s until this request is read, longer than "
+                f"the deadline of {self._limits.deadline_seconds:g} s; try again later",
+                retry_after=self._retry_after(),
+            )
+
+    def _seconds(self, tokens: int) -> float:
+        """How long this machine will run some tokens, as fast as it was lately; 0 if unknown."""
+        return tokens * self._seconds_run / self._tokens_run if self._tokens_run else 0.0
+
+    def _retry_after(self) -> int:
+        seconds = math.ceil(self._seconds(self.waiting + self._running))
+        return min(max(1, seconds), _LONGEST_RETRY)
+
+    def _count(self, tokens: int) -> None:
+        self.waiting += tokens
+        for event, least in ((self._some, 1), (self._enough, self._limits.batch_tokens)):
+            if self.waiting >= least:
+                event.set()
+            else:
+                event.clear()
+
+    def _drop(self, job: _Job[Item, Result]) -> None:
+        self._jobs.discard(job)
+        self._count(-job.waiting)
+        job.waiting = 0
+        job.taken = len(job.items)  # what the heap still holds of it is skipped
+
+    def _fail(self, job: _Job[Item, Result], error: BaseException) -> None:
+        if not job.future.done():
+            job.future.set_exception(error)
+        self._drop(job)
+
+    async def _serve(self) -> None:
+        while True:
+            await self._some.wait()
+            with contextlib.suppress(TimeoutError):
+                left = self._since + self._limits.gather_seconds - time.monotonic()
+                async with asyncio.timeout(left):
+                    await self._enough.wait()
+            batch = self._take()
+            self._since = 0.0  # what is left has waited: it does not wait for company again
+            if batch:
+                await self._run(batch)
+
+    def _take(self) -> list[tuple[_Job[Item, Result], int]]:
+        """The next batch: jobs in the order of their turns, with the indices of their items."""
+        batch: list[tuple[_Job[Item, Result], int]] = []
+        tokens = 0
+        model = self._model()
+        while self._turns:
+            self._now, _, job = self._turns[0]
+            if job.taken == len(job.items):  # dropped while it waited
+                heapq.heappop(self._turns)
+                continue
+            cost = job.costs[job.taken]
+            if batch and tokens + cost > self._limits.batch_tokens:
+                break
+            job.model = job.model or model
+            batch.append((job, job.taken))
+            tokens += cost
+            job.taken += 1
+            job.turn += cost
+            job.waiting -= cost
+            if job.taken < len(job.items):
+                heapq.heapreplace(self._turns, (job.turn, next(self._order), job))
+            else:
+                heapq.heappop(self._turns)
+        self._running = tokens
+        self._count(-tokens)
+        return batch
+
+    async def _run(self, batch: Sequence[tuple[_Job[Item, Result], int]]) -> None:
+        by_model: dict[int, list[tuple[_Job[Item, Result], int]]] = {}
+        for job, index in batch:
+            by_model.setdefault(id(job.model), []).append((job, index))
+        loop = asyncio.get_running_loop()
+        started, tokens = time.monotonic(), self._running
+        try:
+            for entries in by_model.values():
+                model = entries[0][0].model
+                assert model is not None  # set when the item was taken
+                items = [job.items[index] for job, index in entries]
+                try:
+                    results = await loop.run_in_executor(self._thread, model, items)
+                except Exception as error:  # whatever it is, those who wait must learn of it
+                    for job, _ in entries:
+                        self._fail(job, error)
+                    continue
+                for (job, _), result in zip(entries, results, strict=True):
+                    job.results.append(result)
+                    if len(job.results) == len(job.items) and not job.future.done():
+                        job.future.set_result(None)
+        finally:
+            self._running = 0
+        seconds = time.monotonic() - started
+        self._tokens_run = self._tokens_run * _FADING + tokens
+        self._seconds_run = self._seconds_run * _FADING + seconds
+        self._report(BatchReport(len(batch), tokens, seconds))

@@ -1,0 +1,177 @@
+"""What Prometheus may know: how the service does, and what a model owner watches.
+
+Every label value comes from a closed set (routes, statuses, causes, the bundle's own labels); no
+text and nothing that a sender can choose.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from tactful.readings import LabelReading, Reading
+from tactful.server.batcher import BatchReport
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by the workers' parent, read by the library
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+_SCORES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+
+
+class Metrics:
+    """The figures of one process, or under `SHARED_FOLDER` of all workers together."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        by = ("route", "method", "status")
+        self._requests = Counter(
+            "tactful_http_requests", "Requests answered.", by, registry=registry
+        )
+        self._seconds = Histogram(
+            "tactful_http_request_seconds",
+            "From the head of a request to the end of its answer.",
+            by,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "tactful_failures",
+            "Requests and items that got no reading, by cause.",
+            ("cause",),
+            registry=registry,
+        )
+        self._queue = Gauge(
+            "tactful_queue_tokens",
+            "Estimated tokens that wait to be read.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._ready = Gauge(
+            "tactful_ready",
+            "1 where a verified bundle serves and requests are taken.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self._batch_items = Histogram(
+            "tactful_batch_items", "Replies of a batch.", buckets=_ITEMS, registry=registry
+        )
+        self._batch_tokens = Histogram(
+            "tactful_batch_tokens",
+            "Estimated tokens of a batch.",
+            buckets=_TOKENS,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "tactful_batch_seconds",
+            "Time that the model took for a batch.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "tactful_tokens",
+            "Estimated tokens read; its rate is tokens a second.",
+            registry=registry,
+        )
+        self._replies = Counter("tactful_replies", "Replies read.", registry=registry)
+        self._truncated = Counter(
+            "tactful_truncated_replies", "Replies whose end was not read.", registry=registry
+        )
+        self._decisions = Counter(
+            "tactful_decisions",
+            "Replies that got a label; over tactful_replies_total it is the decision rate.",
+            ("task", "label"),
+            registry=registry,
+        )
+        self._scores = Histogram(
+            "tactful_score",
+            "Calibrated scores, whether decided or not.",
+            ("task", "label"),
+            buckets=_SCORES,
+            registry=registry,
+        )
+        self._reloads = Counter(
+            "tactful_reloads", "Bundles loaded or refused.", ("outcome",), registry=registry
+        )
+        self._bundle = Gauge(
+            "tactful_bundle_info",
+            "1 for the bundle that serves.",
+            ("bundle",),
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self._bundle_id: str | None = None
+        self._observers: dict[tuple[str, str], Callable[[float], None]] = {}
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        labels = (route, method, str(status))
+        self._requests.labels(*labels).inc()
+        self._seconds.labels(*labels).observe(seconds)
+
+    def failure(self, cause: str) -> None:
+        """A request or an item got no reading."""
+        self._failures.labels(cause).inc()
+
+    def read(self, reading: Reading) -> None:
+        """A reply was read."""
+        self._replies.inc()
+        if reading.truncated:
+            self._truncated.inc()
+        for task, decided in reading.labels.items():
+            for label in (decided,) if isinstance(decided, LabelReading) else decided:
+                self._decisions.labels(task, label.label).inc()
+        for task, scores in reading.scores.items():
+            for name, score in scores.items():
+                observe = self._observers.get((task, name))
+                if observe is None:
+                    observe = self._scores.labels(task, name).observe
+                    self._observers[task, name] = observe
+                observe(score)
+
+    def ran(self, report: BatchReport) -> None:
+        """A batch was run."""
+        self._batch_items.observe(report.items)
+        self._batch_tokens.observe(report.tokens)
+        self._batch_seconds.observe(report.seconds)
+        self._tokens.inc(report.tokens)
+
+    def loaded(self, bundle: str, tasks: Mapping[str, Sequence[str]]) -> None:
+        """A bundle serves from now on; its labels are shown from the start, with zeros."""
+        self._reloads.labels("loaded").inc()
+        if self._bundle_id is not None:
+            self._bundle.labels(self._bundle_id).set(0)
+        self._bundle_id = bundle
+        self._bundle.labels(bundle).set(1)
+        for task, labels in tasks.items():
+            for label in labels:
+                self._decisions.labels(task, label)
+                self._scores.labels(task, label)
+
+    def reload_failed(self) -> None:
+        """A bundle was refused, the old one stays."""
+        self._reloads.labels("refused").inc()
+
+    def state(self, *, ready: bool, waiting_tokens: int) -> None:
+        """How the service stands now."""
+        self._ready.set(ready)
+        self._queue.set(waiting_tokens)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        registry = self._registry
+        if SHARED_FOLDER in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

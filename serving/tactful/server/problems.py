@@ -1,0 +1,154 @@
+"""The one table from what goes wrong to problem documents (RFC 9457).
+
+A document says what was given, what is allowed and what to do, and never quotes a text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from tactful.errors import BundleError, InputError, TactfulError
+from tactful.server.failures import (
+    DeadlineExceeded,
+    Draining,
+    Failure,
+    NotReady,
+    QueueFull,
+    TooManyTokens,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class RequestError(TactfulError):
+    """A request that is refused at the edge of the service.
+
+    Attributes:
+        code: a key of `PROBLEMS`.
+        errors: for each wrong field a JSON pointer and what is wrong with it.
+        headers: to send along.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.code = code
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table: a status, and what this kind of problem is called."""
+
+    status: int
+    title: str
+
+
+PROBLEMS: dict[str, Kind] = {
+    "http_malformed": Kind(400, "This is no HTTP request"),
+    "json_malformed": Kind(400, "The body is no JSON"),
+    "token_missing": Kind(401, "A bearer token is needed"),
+    "not_found": Kind(404, "There is nothing at this address"),
+    "method_not_allowed": Kind(405, "This address does not take this method"),
+    "sender_too_slow": Kind(408, "The request did not arrive in time"),
+    "body_too_large": Kind(413, "The body is too large"),
+    "too_many_items": Kind(413, "There are too many items in one request"),
+    "too_many_tokens": Kind(413, "The texts of one request are too long together"),
+    "not_json": Kind(415, "The body must be declared as JSON"),
+    "field_wrong": Kind(422, "A field is wrong"),
+    "bundle_refused": Kind(422, "The bundle cannot be used"),
+    "queue_full": Kind(429, "Too much is waiting already"),
+    "internal_error": Kind(500, "Something went wrong inside the service"),
+    "not_ready": Kind(503, "The service is not ready yet"),
+    "draining": Kind(503, "The service is ending"),
+    "deadline_exceeded": Kind(503, "The request was not read in time"),
+    "too_many_connections": Kind(503, "There are too many open connections"),
+}
+# What the core raises; the first class that fits counts.
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (QueueFull, "queue_full"),
+    (TooManyTokens, "too_many_tokens"),
+    (DeadlineExceeded, "deadline_exceeded"),
+    (NotReady, "not_ready"),
+    (Draining, "draining"),
+    (InputError, "field_wrong"),
+)
+_STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
+_INTERNAL = "an error that was not foreseen; its place is in the service's log"
+
+
+def problem_of(error: Exception) -> RequestError:
+    """Any error as one that has a row in the table."""
+    if isinstance(error, RequestError):
+        return error
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    if code is None:
+        return RequestError("internal_error", _INTERNAL)
+    headers = {}
+    if isinstance(error, Failure) and error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    errors = []
+    if isinstance(error, InputError):
+        pointer = "/context" if error.code.startswith("context") else "/reply"
+        errors = [{"pointer": pointer, "code": error.code, "message": str(error)}]
+    return RequestError(code, str(error), errors=errors, headers=headers)
+
+
+def status_problem(status: int, headers: Mapping[str, str] | None) -> RequestError:
+    """What the router refuses: an unknown address or method."""
+    code = _STATUS_CODES.get(status, "internal_error")
+    allowed = (headers or {}).get("Allow", "")
+    details = {
+        "not_found": "known addresses are in /openapi.json",
+        "method_not_allowed": f"allowed here: {allowed}",
+    }
+    return RequestError(code, details.get(code, _INTERNAL), headers=headers)
+
+
+def refused_bundle(error: Exception, address: str | None) -> RequestError:
+    """A bundle that was not put in the place of the one that serves."""
+    problems = error.problems if isinstance(error, BundleError) else (str(error),)
+    return RequestError(
+        "bundle_refused",
+        f"the bundle {address or 'at the same address'} cannot be used; the old one goes on "
+        "serving",
+        errors=[{"pointer": "/bundle", "code": "bundle_refused", "message": p} for p in problems],
+    )
+
+
+def document(problem: RequestError, request_id: str) -> bytes:
+    """The problem document of an error that is in the table."""
+    kind = PROBLEMS[problem.code]
+    content: dict[str, Any] = {
+        "type": f"urn:tactful:problem:{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": str(problem),
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.errors:
+        content["errors"] = list(problem.errors)
+    return json.dumps(content).encode()
+
+
+def raw_response(code: str, detail: str, request_id: str) -> bytes:
+    """A whole HTTP/1.1 answer, for a connection on which no request could be understood."""
+    body = document(RequestError(code, detail), request_id)
+    status = HTTPStatus(PROBLEMS[code].status)
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

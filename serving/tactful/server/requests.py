@@ -1,0 +1,164 @@
+"""From bytes on the wire to the items that the core takes; what is wrong is told field by field."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from tactful.canonical import strict_json
+from tactful.errors import InputError
+from tactful.server.problems import RequestError
+from tactful.server.settings import Settings
+
+_JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+_LARGE = 2**16  # bodies above are parsed in a thread: it takes milliseconds
+Item = tuple[object, object]
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """The body of ``POST /v1/label``.
+
+    Attributes:
+        items: reply and context of each; not checked yet.
+        single: whether it was one reply by itself, without ``items``.
+    """
+
+    items: list[Item | InputError]
+    single: bool
+
+
+async def read_json(request: Request, settings: Settings) -> Any:
+    """The JSON of a request's body, within the limits of size and time.
+
+    Raises:
+        RequestError: says what is wrong; nothing of the body is quoted.
+    """
+    if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
+        raise RequestError("not_json", "the header Content-Type must be application/json, in UTF-8")
+    body = await _read_body(request, settings)
+    try:
+        return (
+            await asyncio.to_thread(strict_json, body) if len(body) > _LARGE else strict_json(body)
+        )
+    except ValueError as error:
+        raise RequestError("json_malformed", _why_no_json(error)) from None
+
+
+async def read_optional_json(request: Request, settings: Settings) -> Any:
+    """As `read_json`; an empty body without a declared type is an empty object."""
+    if "content-type" not in request.headers and not await _read_body(request, settings):
+        return {}
+    return await read_json(request, settings)
+
+
+async def _read_body(request: Request, settings: Settings) -> bytes:
+    limit = settings.max_body_bytes
+    too_large = RequestError(
+        "body_too_large",
+        f"the body may have {limit} bytes at most; send fewer or shorter items",
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.receive_ms / 1000):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise RequestError(
+            "sender_too_slow", f"the body did not arrive within {settings.receive_ms} ms"
+        ) from None
+    return bytes(body)
+
+
+def parse_label_request(content: Any, max_items: int) -> LabelRequest:
+    """What ``POST /v1/label`` asks for.
+
+    Raises:
+        RequestError: a field of the request as a whole is wrong. What is wrong with one item of
+            several is in its place.
+    """
+    if not isinstance(content, Mapping):
+        raise _wrong("", f"must be an object, not {_kind(content)}")
+    if "items" not in content:
+        item = _item(content)
+        if isinstance(item, InputError):
+            raise _wrong("", str(item), item.code)
+        return LabelRequest([item], single=True)
+    if len(content) > 1:
+        raise _wrong("", "give either reply (and context), or items, and nothing beside it")
+    items = content["items"]
+    if not isinstance(items, list):
+        raise _wrong("/items", f"must be a list, not {_kind(items)}")
+    if len(items) > max_items:
+        raise RequestError(
+            "too_many_items",
+            f"there are {len(items)} items, allowed in one request: {max_items}; send several",
+        )
+    return LabelRequest([_item(item) for item in items], single=False)
+
+
+def parse_reload_request(content: Any) -> str | None:
+    """The address of the bundle to load; None for the one that serves.
+
+    Raises:
+        RequestError: a field is wrong.
+    """
+    if not isinstance(content, Mapping) or not set(content) <= {"bundle"}:
+        raise _wrong("", 'must be an object with at most one field: {"bundle": "<address>"}')
+    address = content.get("bundle")
+    if address is not None and (not isinstance(address, str) or not address or "\0" in address):
+        raise _wrong("/bundle", f"must be the address of a bundle as text, not {_kind(address)}")
+    return address
+
+
+def _item(value: object) -> Item | InputError:
+    if not isinstance(value, Mapping):
+        return InputError(
+            "item_malformed", f"must be an object with reply and context, not {_kind(value)}"
+        )
+    if not set(value) <= {"reply", "context"}:
+        # Their names are not quoted: they are the sender's text too.
+        return InputError("field_unknown", "has fields other than reply and context")
+    return value.get("reply"), value.get("context")
+
+
+def _wrong(pointer: str, message: str, code: str = "field_wrong") -> RequestError:
+    where = pointer.removeprefix("/") or "the body"
+    return RequestError(
+        "field_wrong",
+        f"{where} {message}",
+        errors=[{"pointer": pointer, "code": code, "message": message}],
+    )
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _why_no_json(error: ValueError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, json.JSONDecodeError):
+        return f"not JSON: {cause.msg} at line {cause.lineno}, column {cause.colno}"
+    if isinstance(cause, UnicodeDecodeError):
+        return f"not UTF-8 at byte {cause.start}"
+    if isinstance(cause, RecursionError):
+        return "nested too deeply"
+    return "a key is given twice, or a number is NaN, infinite or too long"
+
+
+async def disconnected(request: Request) -> None:
+    """Returns when the sender has gone; to be awaited after the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,286 @@
+"""The playground in a real browser: `make test-page`.
+
+Needs Chromium (`$CHROMIUM`, or `chromium` on the path; Debian's package of that name) and, for the
+accessibility check, axe-core's axe.min.js at `$AXE` (`npm pack axe-core` holds it).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+ARGUMENTS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+APOLOGY = "strategies/apology"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    assert CHROMIUM, "no chromium found; install it or name it in $CHROMIUM"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, service):
+    """Opens the page; at the end nothing may have been complained of in the console."""
+    complaints, contexts = [], []
+
+    def start(url=service.url, **options):
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+        page.goto(url)
+        return page
+
+    start.complaints = complaints
+    yield start
+    for context in contexts:
+        context.close()
+    assert [line for line in complaints if "Failed to load resource" not in line] == []
+
+
+def write(page, reply, context=""):
+    page.get_by_label("The customer's message").fill(context)
+    page.get_by_label("The reply", exact=True).fill(reply)
+    expect(page.locator("#text")).to_have_text(reply, use_inner_text=False, timeout=60_000)
+
+
+def marked(page, key=APOLOGY):
+    """The words that are highlighted for a label."""
+    return page.evaluate(
+        "key => [...document.querySelectorAll('#text mark')].filter(mark =>"
+        " JSON.parse(mark.dataset.keys).includes(key)).map(mark => mark.textContent)",
+        key,
+    )
+
+
+def lit(page):
+    return page.locator("#text mark.on").all_text_contents()
+
+
+def evidence(classifier, reply):
+    [label] = [label for label in classifier.classify(reply).strategies if label.label == "apology"]
+    return [span.text for span in label.evidence]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I am so sorry, friend.",
+        "🙂🙂 👩‍👩‍👧 \U0001d49c sorry 🎉, and thank you 🙏🏽 for your order.",
+        "שלום, sorry, מה שלומך? وشكرا",
+        "line one\n\n   sorry\tfriend\n",
+    ],
+    ids=["plain", "emoji", "right to left", "spaces"],
+)
+def test_the_words_that_carry_a_label_are_highlighted(open_page, classifier, reply):
+    page = open_page()
+    write(page, reply)
+    assert "".join(marked(page)) == "".join(evidence(classifier, reply))
+    assert page.locator("#text").evaluate("e => e.textContent") == reply
+
+
+def test_typing_reads_after_a_pause_and_not_at_every_key(open_page):
+    page = open_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request) if "label" in request.url else None)
+    page.get_by_label("The reply", exact=True).press_sequentially("thank you", delay=20)
+    expect(page.get_by_role("button", name="gratitude")).to_be_visible(timeout=60_000)
+    assert len(asked) < 4
+    expect(page.get_by_role("status")).to_contain_text("strategies: gratitude")
+    page.get_by_label("The reply", exact=True).fill("")
+    expect(page.locator("#result")).to_be_hidden()
+
+
+def test_scores_thresholds_tone_and_what_is_not_used_are_shown(open_page):
+    page = open_page()
+    write(page, "I am so sorry, friend.")
+    expect(page.locator(".tone")).to_contain_text("warm")
+    apology = page.get_by_role("button", name="apology")
+    expect(apology).to_contain_text("%")
+    assert apology.locator(".fill").evaluate("e => e.offsetWidth") > 0
+    assert apology.locator(".tick").count() == 1
+    ideas = page.locator(".ideas li")
+    assert sorted(ideas.locator(".name").all_text_contents()) == ["gratitude", "next step"]
+    expect(ideas.first).to_contain_text("says ")
+    page.get_by_text("All scores").click()
+    assert page.locator("#scores li").count() == 5
+
+
+def test_pointing_at_a_label_lights_its_words_and_a_click_keeps_them_lit(open_page):
+    page = open_page()
+    write(page, "sorry, thank you")
+    apology, gratitude = (page.get_by_role("button", name=n) for n in ("apology", "gratitude"))
+    apology.hover()
+    assert "sorry" in "".join(lit(page))
+    assert "thank" not in "".join(lit(page))
+    gratitude.hover()
+    assert "thank" in "".join(lit(page))
+    page.mouse.move(0, 0)
+    assert lit(page) == []
+    apology.click()
+    expect(apology).to_have_attribute("aria-pressed", "true")
+    page.mouse.move(0, 0)
+    assert "sorry" in "".join(lit(page))
+    page.keyboard.press("Escape")
+    assert lit(page) == []
+    page.locator("#text mark").first.hover()
+    assert page.locator(".strategy.on").count() >= 1
+
+
+def test_an_example_fills_both_boxes_and_is_read(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Cheerful").click()
+    expect(page.locator("#result")).to_be_visible(timeout=60_000)
+    assert page.get_by_label("The customer's message").input_value()
+    assert "🎧" in page.locator("#text").text_content()
+
+
+def test_everything_can_be_done_with_the_keyboard(open_page):
+    page = open_page()
+    names = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.innerText"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", names
+    assert names[0] == "Skip to the reading"
+    assert names[1:3] == ["context", "reply"]
+    page.get_by_role("button", name="Warm and helpful").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result")).to_be_visible(timeout=60_000)
+    apology = page.get_by_role("button", name="apology")
+    apology.focus()
+    assert "sorry" in "".join(lit(page))
+    page.keyboard.press("Space")
+    expect(apology).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone(open_page, scheme):
+    page = open_page(viewport={"width": 375, "height": 800}, color_scheme=scheme)
+    write(page, "sorry " + "averylongwordwithoutanyspace" * 10)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    small = page.evaluate(
+        "[...document.querySelectorAll('button, textarea')].filter(e => e.offsetHeight"
+        " && e.offsetHeight < 24).length"
+    )
+    assert small == 0
+
+
+def test_dark_mode_is_dark(open_page):
+    page = open_page(color_scheme="dark")
+    red = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
+    assert int(red) < 60
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1200])
+def test_axe_finds_no_violation(open_page, scheme, width):
+    axe = Path(os.environ.get("AXE", "axe.min.js"))
+    assert axe.exists(), "axe.min.js of the npm package axe-core must be named in $AXE"
+    # The page's policy would refuse a foreign script.
+    page = open_page(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        bypass_csp=True,
+        reduced_motion="reduce",
+    )
+    write(page, "I am so sorry, friend. Thank you.", "my parcel is late")
+    page.get_by_text("All scores").click()
+    page.get_by_role("button", name="apology").click()
+    page.wait_for_timeout(300)
+    page.evaluate(axe.read_text("utf-8"))
+    found = page.evaluate(
+        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',"
+        " 'best-practice']})"
+    )
+    told = [(v["id"], [node["html"] for node in v["nodes"]]) for v in found["violations"]]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "<script>window.ran = 1</script> sorry",
+        "sorry <img src=x onerror='window.ran = 1'>",
+        "<svg onload=window.ran=1> sorry <b>friend</b>",
+        "sorry javascript:window.ran=1 {{7*7}} ${window.ran=1}",
+    ],
+)
+def test_a_reply_is_text_and_never_runs(open_page, attack):
+    page = open_page()
+    write(page, attack, attack)
+    page.get_by_role("button", name="apology").click()
+    assert page.evaluate("window.ran") is None
+    assert page.locator("#text").evaluate("e => e.textContent") == attack
+    assert page.locator("#text").evaluate(
+        "e => [...e.children].every(child => child.tagName === 'MARK')"
+    )
+
+
+def test_the_policy_lets_nothing_else_run(open_page):
+    page = open_page()
+    policy = page.request.get(page.url).headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    with pytest.raises(Exception, match="Trusted"):
+        page.evaluate("document.body.innerHTML = '<b>x</b>'")
+    page.evaluate(
+        "() => { const s = document.createElement('style'); s.textContent = 'body{opacity:0}';"
+        " document.head.append(s); }"
+    )
+    assert page.evaluate("getComputedStyle(document.body).opacity") == "1"
+    assert any("Content Security Policy" in line for line in open_page.complaints)
+    open_page.complaints.clear()
+
+
+def test_a_service_that_is_gone_or_busy_is_told_readably(open_page, serve, sound_bundle):
+    own = serve(sound_bundle)
+    page = open_page(own.url)
+    write(page, "sorry")
+    busy = '{"code": "queue_full", "title": "Too much", "detail": "full"}'
+    page.route(
+        "**/v1/label",
+        lambda route: route.fulfill(
+            status=429,
+            headers={"Retry-After": "1"},
+            body=busy,
+            content_type="application/problem+json",
+        ),
+    )
+    page.get_by_label("The reply", exact=True).fill("sorry again")
+    expect(page.get_by_role("alert")).to_contain_text("Trying again in 1 s")
+    page.unroute("**/v1/label")
+    expect(page.locator("#text")).to_have_text("sorry again", timeout=60_000)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    own.stop()
+    page.get_by_label("The reply", exact=True).fill("sorry once more")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+
+
+def test_a_token_can_be_given(open_page, serve, sound_bundle):
+    own = serve(sound_bundle, TACTFUL_TOKEN="a-token")
+    page = open_page(own.url)
+    page.get_by_label("The reply", exact=True).fill("sorry")
+    expect(page.get_by_role("alert")).to_contain_text("access token")
+    page.get_by_label("Access token").fill("a-token")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="apology")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_text_that_is_too_long_is_told_readably(open_page):
+    page = open_page()
+    page.get_by_label("The reply", exact=True).fill("x" * 2500)
+    expect(page.get_by_role("alert")).to_contain_text("2500 characters, allowed: 2000")

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+from tactful.server.batcher import Batcher, BatchLimits
+from tactful.server.failures import DeadlineExceeded, Draining, QueueFull, TooManyTokens
+
+
+class Model:
+    """Echoes items; holds a batch until it is let go, and remembers what it was given."""
+
+    def __init__(self):
+        self.batches = []
+        self.started = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.held = False
+
+    def __call__(self, items):
+        self.batches.append(list(items))
+        self.started.release()
+        if self.held:
+            assert self.go.acquire(timeout=30)
+        if "broken" in items:
+            raise RuntimeError("broken")
+        return [item.upper() for item in items]
+
+
+def limits(**changes):
+    values = {"batch_tokens": 4, "gather_seconds": 0, "queue_tokens": 100, "deadline_seconds": 30}
+    return BatchLimits(**(values | changes))
+
+
+def run(scenario, model=None, **changes):
+    model = model or Model()
+
+    async def main():
+        batcher = Batcher(limits(**changes), lambda: model)
+        batcher.start()
+        try:
+            await asyncio.wait_for(scenario(batcher, model), 60)
+        finally:
+            model.held = False
+            model.go.release(100)
+            await batcher.close()
+
+    asyncio.run(main())
+    return model
+
+
+async def busy(batcher, model):
+    """A batch is running and stays so until `model.go` is released."""
+    model.held = True
+    task = asyncio.create_task(batcher.submit(["first"], [1]))
+    await asyncio.to_thread(model.started.acquire)
+    return task
+
+
+def submit(batcher, items, cost=1):
+    return asyncio.create_task(batcher.submit(items, [cost] * len(items)))
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_concurrent_requests_share_a_batch_up_to_the_budget():
+    async def scenario(batcher, model):
+        first = await busy(batcher, model)
+        others = [submit(batcher, [f"r{i}"]) for i in range(6)]
+        await settle()
+        model.held = False
+        model.go.release()
+        assert await asyncio.gather(first, *others) == [["FIRST"], *([f"R{i}"] for i in range(6))]
+
+    assert [len(batch) for batch in run(scenario).batches] == [1, 4, 2]
+
+
+def test_an_idle_service_waits_a_moment_for_company():
+    async def scenario(batcher, model):
+        one = submit(batcher, ["a"])
+        await settle()
+        two = submit(batcher, ["b"])
+        await asyncio.gather(one, two)
+
+    assert run(scenario, gather_seconds=0.5).batches == [["a", "b"]]
+
+
+def test_a_full_batch_does_not_wait_for_company():
+    async def scenario(batcher, model):
+        await batcher.submit(list("abcd"), [1] * 4)
+
+    assert run(scenario, gather_seconds=1000).batches == [list("abcd")]
+
+
+def test_a_big_request_does_not_starve_single_ones():
+    async def scenario(batcher, model):
+        first = await busy(batcher, model)
+        big = submit(batcher, [f"big{i}" for i in range(40)])
+        await settle()
+        single = submit(batcher, ["single"])
+        await settle()
+        model.held = False
+        model.go.release()
+        await asyncio.gather(first, big, single)
+
+    batches = run(scenario).batches
+    assert "single" in batches[1]
+    assert [item for batch in batches for item in batch if item.startswith("big")] == [
+        f"big{i}" for i in range(40)
+    ]
+
+
+def test_a_cancelled_request_is_dropped_before_it_costs_anything():
+    async def scenario(batcher, model):
+        first = await busy(batcher, model)
+        gone, kept = submit(batcher, ["gone", "gone"]), submit(batcher, ["kept"])
+        await settle()
+        assert batcher.waiting == 3
+        gone.cancel()
+        await settle()
+        assert batcher.waiting == 1
+        model.go.release()
+        model.held = False
+        await asyncio.gather(first, kept)
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    assert run(scenario).batches == [["first"], ["kept"]]
+
+
+def test_what_waits_too_long_is_given_up_and_not_read():
+    async def scenario(batcher, model):
+        first = await busy(batcher, model)
+        late = submit(batcher, ["late"])
+        await settle()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await late
+        assert caught.value.retry_after >= 1
+        model.held = False
+        model.go.release()
+        with pytest.raises(DeadlineExceeded):
+            await first
+        answers = []
+        for _ in range(100):  # on a machine that is busy even this one may come too late
+            with contextlib.suppress(DeadlineExceeded):
+                answers = await batcher.submit(["next"], [1])
+                break
+        assert answers == ["NEXT"]
+
+    batches = run(scenario, deadline_seconds=0.2).batches
+    assert batches[0] == ["first"]
+    assert ["late"] not in batches
+
+
+def test_a_full_queue_refuses_at_once_and_keeps_a_quarter_for_single_replies():
+    async def scenario(batcher, model):
+        first = await busy(batcher, model)
+        big = submit(batcher, ["a", "b"], cost=30)
+        await settle()
+        with pytest.raises(QueueFull) as caught:
+            await batcher.submit(["c", "d"], [10, 10])
+        assert caught.value.retry_after >= 1
+        single = submit(batcher, ["single"], cost=40)
+        await settle()
+        with pytest.raises(QueueFull):
+            await batcher.submit(["one more"], [1])
+        model.held = False
+        model.go.release()
+        await asyncio.gather(first, big, single)
+        assert batcher.waiting == 0
+
+    run(scenario)
+
+
+def test_what_could_never_be_admitted_is_told_so():
+    async def scenario(batcher, model):
+        with pytest.raises(TooManyTokens, match=r"about 76 tokens.* 75"):
+            await batcher.submit(["a", "b"], [38, 38])
+        assert await batcher.submit(["a"], [100]) == ["A"]
+
+    run(scenario)
+
+
+def test_a_failing_model_fails_those_who_asked_and_nobody_else():
+    async def scenario(batcher, model):
+        with pytest.raises(RuntimeError):
+            await batcher.submit(["broken"], [1])
+        assert await batcher.submit(["fine"], [1]) == ["FINE"]
+
+    run(scenario)
+
+
+def test_closing_answers_everyone_who_waits():
+    async def scenario(batcher, model):
+        first = await busy(batcher, model)
+        waiting = submit(batcher, ["waiting"])
+        await settle()
+        closing = asyncio.create_task(batcher.close())
+        with pytest.raises(Draining):
+            await waiting
+        with pytest.raises(Draining):
+            await first
+        model.go.release()
+        await closing
+
+    run(scenario)
+
+
+def test_one_request_is_read_by_one_model():
+    old, new = Model(), Model()
+    current = [old]
+
+    async def main():
+        batcher = Batcher(limits(), lambda: current[0])
+        batcher.start()
+        first = await busy(batcher, old)
+        big = submit(batcher, [f"b{i}" for i in range(6)])
+        await settle()
+        old.go.release()
+        await asyncio.to_thread(old.started.acquire)  # its first part is being read
+        current[0] = new
+        later = submit(batcher, ["later"])
+        await settle()
+        old.held = False
+        old.go.release(5)
+        await asyncio.gather(first, big, later)
+        await batcher.close()
+
+    asyncio.run(main())
+    assert [item for batch in old.batches for item in batch] == [
+        "first",
+        *(f"b{i}" for i in range(6)),
+    ]
+    assert new.batches == [["later"]]
+
+
+def test_nothing_to_read_is_nothing():
+    async def scenario(batcher, model):
+        assert await batcher.submit([], []) == []
+
+    assert run(scenario).batches == []

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import typing
+from pathlib import Path
+
+import pytest
+
+from tactful.errors import TactfulError
+from tactful.server.command import serve
+from tactful.server.settings import Settings, read_token
+from tactful.server.tokens import estimate_tokens
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = (ROOT / "docs/service.md").read_text("utf-8")
+OPTIONS = {
+    name: typing.get_args(annotation)[1]
+    for name, annotation in typing.get_type_hints(serve, include_extras=True).items()
+    if name != "return"
+}
+
+
+def test_every_setting_has_a_flag_a_variable_a_reason_and_a_line_in_the_docs():
+    settings = {field.name for field in dataclasses.fields(Settings)}
+    assert set(OPTIONS) == settings - {"token"} | {"token_file"}
+    for name, option in OPTIONS.items():
+        assert option.envvar == f"TACTFUL_{name.upper()}"
+        assert name == "bundle" or len(option.help) > 60, name
+        assert f"`--{name.replace('_', '-')}`" in DOCS
+        assert f"`{option.envvar}`" in DOCS
+
+
+def test_defaults_are_those_of_the_settings_and_of_the_docs():
+    defaults = Settings()
+    for name, parameter in inspect.signature(serve).parameters.items():
+        if name == "token_file":
+            continue
+        assert parameter.default == getattr(defaults, name)
+        row = next(line for line in DOCS.splitlines() if f"`TACTFUL_{name.upper()}`" in line)
+        assert name == "threads" or str(parameter.default) in row, row
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", 70_000), ("workers", 0), ("max_items", 0), ("deadline_ms", 0), ("gather_ms", -1)],
+)
+def test_a_value_out_of_range_is_named(name, value):
+    with pytest.raises(TactfulError, match=f"--{name.replace('_', '-')} is {value}, allowed: "):
+        Settings(**{name: value})
+    with pytest.raises(TactfulError, match="text, json"):
+        Settings(log_format="xml")
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "exposed"),
+    [
+        *(("127.0.0.1", None, False), ("127.9.9.9", None, False), ("::1", None, False)),
+        *(("localhost", None, False), ("0.0.0.0", None, True), ("::", None, True)),
+        *(("example.org", None, True), ("0.0.0.0", "token", False)),
+    ],
+)
+def test_who_could_reach_it_without_a_token(host, token, exposed):
+    assert Settings(host=host, token=token).is_exposed is exposed
+
+
+def test_a_token_comes_from_a_file_or_a_variable_and_is_never_empty(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(" secret\n")
+    assert read_token(file, "other") == "secret"
+    assert read_token(None, "other") == "other"
+    assert read_token(None, None) is None
+    for wrong in ("", " \n", "two words", "gehörig", "a\nb"):
+        file.write_text(wrong)
+        with pytest.raises(TactfulError, match="token file"):
+            read_token(file, None)
+    with pytest.raises(TactfulError, match="TACTFUL_TOKEN"):
+        read_token(None, "")
+    with pytest.raises(TactfulError, match="cannot be read"):
+        read_token(tmp_path / "none", None)
+
+
+def test_only_the_token_opens():
+    settings = Settings(token="secret")
+    assert settings.allows("Bearer secret")
+    assert settings.allows("bearer  secret ")
+    for wrong in (None, "", "secret", "Bearer", "Bearer secre", "Bearer secret2", "Basic secret"):
+        assert not settings.allows(wrong)
+    assert Settings().allows(None)
+
+
+def test_estimates_are_near_what_is_run_and_never_above_what_is_read(classifier):
+    heads = classifier.bundle.heads
+    assert estimate_tokens("word " * 8, None, heads) == 13
+    assert estimate_tokens("word", "context " * 1000, heads) == heads.max_tokens
+    most = heads.max_tokens * heads.max_windows
+    assert estimate_tokens("word " * 100_000, "context", heads) == most
+    assert estimate_tokens("\ud800", None, heads) >= 4
+    sizes = [estimate_tokens("a" * n, None, heads) for n in range(0, 3000, 7)]
+    assert sizes == sorted(sizes)
+
+
+def test_what_deploy_names_exists():
+    metrics = (ROOT / "serving/tactful/server/metrics.py").read_text("utf-8")
+    names = set(re.findall(r'"(tactful_\w+)"', metrics))
+    text = ""
+    for file in (ROOT / "deploy").iterdir():
+        text += file.read_text("utf-8")
+    for name in set(re.findall(r"\btactful_\w+", text)):
+        assert re.sub(r"_(total|bucket|sum|count)$", "", name) in names, name
+    variables = {option.envvar for option in OPTIONS.values()} | {"TACTFUL_TOKEN"}
+    assert set(re.findall(r"\bTACTFUL_[A-Z_]+", text)) <= variables
+
+
+def test_deploy_can_be_parsed():
+    yaml = pytest.importorskip("yaml")
+    manifests = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text("utf-8")))
+    pod = manifests[0]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe", "resources"} <= set(container)
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    for name in ("prometheus.yaml", "prometheus-rules.yaml"):
+        assert yaml.safe_load((ROOT / "deploy" / name).read_text("utf-8"))
+    dashboard = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text("utf-8"))
+    assert all(panel["targets"] for panel in dashboard["panels"])
