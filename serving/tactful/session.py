@@ -40,8 +40,6 @@ class Session:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _FATAL_ONLY
-        # A plan of memory for each shape would be kept for ever, and there are many shapes.
-        options.enable_mem_pattern = False
         # Without this, bytes in onnxruntime's own format would be taken too, unchecked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:

@@ -38,7 +38,7 @@ def render(benchmark: Benchmark) -> Group:
     """For a terminal; the last column says how many times faster tactful is."""
     ours = benchmark.systems[OURS]
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for title in ("replies/s", "tokens/s", *(f"p{p} ms" for p in _PERCENTILES)):
         table.add_column(title, justify="right")
     for title in ("memory MB", "load s", "of peak", "tactful is"):

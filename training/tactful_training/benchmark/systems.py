@@ -142,6 +142,7 @@ def _pipeline(setting: Setting, batch_size: int, *, bf16: bool) -> System:
 
     torch.set_num_threads(setting.threads)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = transformers.AutoTokenizer.from_pretrained(setting.encoder, local_files_only=True)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         setting.encoder, num_labels=setting.labels, local_files_only=True, dtype="float32"
