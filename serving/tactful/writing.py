@@ -27,6 +27,7 @@ from tactful.bundle_files import (
     read_bundle_files,
 )
 from tactful.canonical import sha256_hex
+from tactful.disk import sync_folder
 from tactful.errors import BundleError
 
 
@@ -175,7 +176,7 @@ def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     folder.mkdir()
     for name, content in contents.items():
         _write_file(folder / name, content)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _write_file(path: Path, content: bytes) -> None:
@@ -195,13 +196,5 @@ def _move_in(new: Path, folder: Path) -> None:
         if old.exists():
             os.rename(old, folder)
         raise
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tactful.batch.errors import JobError
 from tactful.canonical import strict_json
+from tactful.disk import sync_folder
 
 _BUFFER = 1 << 20
 
@@ -63,15 +64,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise JobError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Have renames in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_synced(path: Path, content: bytes) -> None:

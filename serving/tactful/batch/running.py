@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tactful.batch.assembly import Assembler
-from tactful.batch.durable import sync_folder, writing
+from tactful.batch.durable import writing
 from tactful.batch.errors import ColumnTakenError, JobError, TooManyErrorsError
 from tactful.batch.layout import check_columns
 from tactful.batch.outputs import check_replaceable
@@ -20,6 +20,7 @@ from tactful.batch.scorer import PartScorer
 from tactful.batch.spec import JobSpec
 from tactful.batch.summary import Summary, summarize
 from tactful.batch.workspace import Workspace
+from tactful.disk import sync_folder
 
 if TYPE_CHECKING:
     from tactful.classifier import Classifier

@@ -22,7 +22,6 @@ from tactful.batch.durable import (
     json_bytes,
     parsed,
     read_json,
-    sync_folder,
     write_synced,
     writing,
 )
@@ -30,6 +29,7 @@ from tactful.batch.errors import JobError
 from tactful.batch.parts import Part
 from tactful.batch.report import PartReport
 from tactful.batch.spec import differences
+from tactful.disk import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
