@@ -1,4 +1,4 @@
-"""Runs encoded replies through a model: length-sorted batches, windows combined per reply.
+"""Runs encoded replies through a model: batches of one length, windows combined per reply.
 
 ``Forward`` is the only thing that differs between onnxruntime in serving and PyTorch in training.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -17,12 +18,9 @@ from tactful.tasks import Tasks
 Forward = Callable[[Batch], tuple[Floats, Floats]]
 """From a batch to raw logits float32 ``[W, L]`` and token scores float32 ``[W, T, L]``."""
 
-# Padded tokens of one batch. More fill no core better, and what lies between two layers no longer
-# fits a core's cache: see docs/performance.md.
+# Tokens of one batch. More fill no core better, and what lies between two layers no longer fits a
+# core's cache: see docs/performance.md.
 TOKEN_BUDGET = 512
-# Lengths are rounded up to a multiple of this, so that the runtime's memory pool meets a few dozen
-# shapes and not every length there is.
-LENGTH_STEP = 4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,7 +47,7 @@ class Pass:
         encoded: the replies.
         encoding: what encoded them; pads the batches.
         tasks: the tasks of the label axis.
-        token_budget: most padded tokens in one batch; a single window may exceed it.
+        token_budget: most tokens in one batch; a single window may exceed it.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class Pass:
         self._encoding = encoding
         self._tasks = tasks
         self._windows = [window for row in encoded for window in row.windows]
-        self._batches = list(_batches(self._windows, token_budget, encoding.max_tokens))
+        self._batches = list(_batches(self._windows, token_budget))
         self._logits: list[Floats] = [np.empty(0, np.float32)] * len(self._windows)
         self._scores = list(self._logits)
 
@@ -74,12 +72,12 @@ class Pass:
 
     def run(self, index: int, forward: Forward) -> None:
         """Run one batch; different ones may run in several threads at once."""
-        length, members = self._batches[index]
+        members = self._batches[index]
         windows = [self._windows[member] for member in members]
-        logits, scores = forward(self._encoding.collate(windows, length))
+        logits, scores = forward(self._encoding.collate(windows))
         for row, (member, window) in enumerate(zip(members, windows, strict=True)):
             self._logits[member] = logits[row]
-            # A copy of the reply's part, so that the padded batch is freed.
+            # A copy of the reply's part, so that the batch is freed.
             at = slice(window.reply_at, window.reply_at + window.size)
             self._scores[member] = scores[row, at].copy()
 
@@ -118,18 +116,19 @@ def run_rows(
     return whole.outputs()
 
 
-def _batches(
-    windows: Sequence[Window], token_budget: int, max_tokens: int
-) -> Iterator[tuple[int, list[int]]]:
-    """Padded length and members of batches of similar length, longest first."""
+def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]]:
+    """Members of each batch, longest first; all of a batch have one length.
+
+    Padding would be computed for nothing, and keep attention from its faster way (see
+    ``candidates/attention.py`` in training). A batch of one window wastes nothing here: beyond some
+    thirty tokens its cost per token is that of a full batch.
+    """
     order = sorted(range(len(windows)), key=lambda index: -len(windows[index].input_ids))
-    start = 0
-    while start < len(order):
-        longest = len(windows[order[start]].input_ids)
-        longest = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, max_tokens)
-        stop = start + max(1, token_budget // longest)
-        yield longest, order[start:stop]
-        start = stop
+    for length, group in groupby(order, key=lambda index: len(windows[index].input_ids)):
+        members = list(group)
+        size = max(1, token_budget // length)
+        for start in range(0, len(members), size):
+            yield members[start : start + size]
 
 
 def _combine(

@@ -7,16 +7,19 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tactful import Classifier, Reading
 from tactful.batching import CHUNK, label_stream
-from tactful.encoding import ReplyEncoding
+from tactful.decisions import Floats
+from tactful.encoding import Batch, ReplyEncoding
 from tactful.engine import Engine, Job
 from tactful.errors import ModelError
-from tactful.inference import LENGTH_STEP, Pass
+from tactful.inference import Pass
 from tactful.tasks import Task, Tasks
 from tactful.workers import Workers
 
@@ -113,20 +116,24 @@ def test_an_error_of_the_model_is_raised_and_leaves_the_classifier_usable(
     assert len(list(classifier.classify_many(replies(3 * CHUNK)))) == 3 * CHUNK
 
 
-def test_lengths_are_rounded_to_few_and_never_above_the_limit(
-    bundle_parts: dict[str, bytes],
-) -> None:
+def test_no_batch_holds_padding(bundle_parts: dict[str, bytes]) -> None:
     tasks = Tasks((Task("t", "single", {"a": "", "b": ""}),))
-    for limit in (46, 48):
-        encoding = ReplyEncoding(
-            bundle_parts["tokenizer.json"], max_tokens=limit, max_windows=2, window_overlap=4
-        )
-        encoded = encoding.encode([("late " * n, None) for n in range(1, 60)])
-        rows = Pass(encoded, encoding, tasks, token_budget=limit)
-        lengths = {length for length, _ in rows._batches}
-        assert all(length % LENGTH_STEP == 0 or length == limit for length in lengths)
-        assert max(lengths) == limit
-        assert len(lengths) <= -(-limit // LENGTH_STEP)
+    encoding = ReplyEncoding(
+        bundle_parts["tokenizer.json"], max_tokens=48, max_windows=2, window_overlap=4
+    )
+    encoded = encoding.encode([("late " * (n % 60 + 1), None) for n in range(150)])
+    rows = Pass(encoded, encoding, tasks, token_budget=96)
+    masks: list[npt.NDArray[np.int64]] = []
+
+    def forward(batch: Batch) -> tuple[Floats, Floats]:
+        masks.append(batch.attention_mask)
+        windows, length = batch.input_ids.shape
+        return np.zeros((windows, 2), np.float32), np.zeros((windows, length, 2), np.float32)
+
+    rows.run_all(forward)
+    assert len(masks) == len(rows)
+    assert all(mask.all() and mask.size <= 96 for mask in masks)
+    assert sum(len(mask) for mask in masks) == sum(len(row.windows) for row in encoded)
 
 
 def test_workers_run_every_batch_in_threads_of_their_own(

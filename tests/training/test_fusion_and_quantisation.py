@@ -2,15 +2,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from tactful.decisions import Heads
+from tactful.engine import label_outputs
 from tactful.inference import RowOutput, run_rows
 from tactful.session import Session
+from tactful_training.calibration import calibrate
+from tactful_training.candidates.attention import mask_where_needed
 from tactful_training.candidates.build import Builder
 from tactful_training.candidates.fusion import fuse
 from tactful_training.candidates.quantise import product_inputs, quantise
@@ -72,6 +79,15 @@ def operators(content: bytes) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load_from_string(content).graph.node)
 
 
+def ways(content: bytes) -> list[tuple[list[str], list[str]]]:
+    """Operators of both ways of each choice in the graph: without and with padding."""
+    return [
+        tuple([each.op_type for each in attribute.g.node] for attribute in node.attribute[::-1])  # type: ignore[misc]
+        for node in onnx.load_from_string(content).graph.node
+        if node.op_type == "If"
+    ]
+
+
 def test_onnxruntime_fuses_every_block_of_the_export(
     model: LabelAttentionModel, exported: bytes
 ) -> None:
@@ -85,8 +101,8 @@ def test_onnxruntime_fuses_every_block_of_the_export(
 
 
 def test_the_form_that_ships_fuses_attention_and_gelu(builder: Builder, material: Material) -> None:
+    assert ways(builder.fp32().content) == [(["MultiHeadAttention"],) * 2] * LAYERS
     counts = operators(builder.fp32().content)
-    assert counts["MultiHeadAttention"] == LAYERS
     assert counts["Gelu"] == LAYERS
     assert counts["Erf"] == counts["SkipLayerNormalization"] == counts["BiasGelu"] == 0
 
@@ -96,6 +112,71 @@ def test_fusion_changes_no_result(builder: Builder, exported: bytes, material: M
         outputs(exported, material), outputs(builder.fp32().content, material), tolerance=1e-4
     )
     assert parity.rows == len(material.rows["validation"])
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8-static"])
+def test_padding_is_seen_by_nothing(builder: Builder, material: Material, name: str) -> None:
+    session = Session((builder.fp32() if name == "fp32" else builder.int8("int8-static")).content)
+    [encoded] = material.encoding.encode([("Sorry about the wait, Ana.", "Where is it?")])
+    length = len(encoded.windows[0].input_ids)
+    logits, scores = session(material.encoding.collate(encoded.windows))
+    padded_logits, padded_scores = session(material.encoding.collate(encoded.windows, length + 9))
+    close = 1e-5 if name == "fp32" else float(np.abs(logits).max()) / 10
+    assert padded_logits == pytest.approx(logits, abs=close)
+    assert padded_scores[:, :length] == pytest.approx(scores, abs=close)
+
+
+def test_a_graph_without_fused_attention_stays_as_it_is() -> None:
+    before = product()
+    assert mask_where_needed(product()) == before
+
+
+@pytest.fixture(scope="module", params=["int8-static", "int8-dynamic"])
+def int8(
+    request: pytest.FixtureRequest,
+    builder: Builder,
+    material: Material,
+    make_config: Callable[..., Config],
+) -> tuple[Session, Heads]:
+    """A quantised form and its thresholds."""
+    content = builder.int8(request.param).content
+    config = make_config()
+    heads = calibrate(
+        material.rows["validation"],
+        outputs(content, material),
+        material.tasks,
+        encoding=config.encoding,
+        min_positives=config.calibration.min_positives,
+        evidence_tasks=(),
+    )
+    return Session(content), heads
+
+
+@settings(max_examples=8, deadline=None)
+@given(order=st.randoms(use_true_random=False), budget=st.sampled_from([64, 512]))
+def test_int8_decides_in_batches_as_one_by_one(
+    int8: tuple[Session, Heads], material: Material, order: Random, budget: int
+) -> None:
+    session, heads = int8
+    encoded = material.encoding.encode(
+        [
+            (row.reply, row.context)
+            for split in ("train", "validation")
+            for row in material.rows[split]
+        ]
+    )
+    order.shuffle(encoded)
+    together = run_rows(encoded, material.encoding, session, material.tasks, token_budget=budget)
+    alone = [
+        output
+        for row in encoded
+        for output in run_rows([row], material.encoding, session, material.tasks)
+    ]
+    one, other = (
+        np.stack([row.decisions for row in label_outputs(rows, heads)])
+        for rows in (together, alone)
+    )
+    assert (one == other).mean() >= 0.995
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tactful.batching import Pair
 from tactful.encoding import ReplyEncoding
 from tactful.tasks import Tasks
+from tactful_training.candidates.attention import mask_where_needed
 from tactful_training.candidates.fusion import Fused, fuse, quiet
 from tactful_training.candidates.quantise import quantise
 from tactful_training.candidates.ranges import activation_ranges
@@ -82,7 +83,7 @@ class Builder:
 
     def fp32(self) -> Candidate:
         """The reference."""
-        return Candidate(FP32, _bytes(self.fused.model))
+        return Candidate(FP32, _finished(_copy(self.fused.model)))
 
     def int8(self, name: CandidateName) -> Candidate:
         """One of the quantised candidates.
@@ -108,10 +109,10 @@ class Builder:
         ranges = activation_ranges(
             model, self._replies, self._encoding, self._tasks, keep_fp32=self._keep
         )
-        return _bytes(quantise(model, ranges=ranges, keep_fp32=self._keep))
+        return _finished(quantise(model, ranges=ranges, keep_fp32=self._keep))
 
     def _dynamic(self, bits: int) -> bytes:
-        return _bytes(quantise(self.fused.model, bits=bits, keep_fp32=self._keep))
+        return _finished(quantise(self.fused.model, bits=bits, keep_fp32=self._keep))
 
     def _all_fused(self) -> bytes:
         every = fuse(self._exported, self._encoder, every=True).model
@@ -135,6 +136,16 @@ class Builder:
                 extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
             return path.read_bytes()
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _finished(model: onnx.ModelProto) -> bytes:
+    return _bytes(mask_where_needed(model))
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:
