@@ -84,8 +84,15 @@ class EvidenceFinder:
         return [self._trimmed(first, last) for first, last, weight in stretches if weight >= least]
 
     def _adjoin(self, word: int, later: int) -> bool:
-        same_sentence = self._sentences[word] == self._sentences[later]
-        return same_sentence and later - word - 1 <= _LARGEST_GAP
+        near = later - word - 1 <= _LARGEST_GAP
+        return near and not any(self._ends_sentence(index) for index in range(word, later))
+
+    def _ends_sentence(self, word: int) -> bool:
+        """Whether the sentence ends between a word and the next one."""
+        (start, end), (then, then_end) = self._words[word].tolist(), self._words[word + 1].tolist()
+        if "\n" in self._reply[end:then]:
+            return True
+        return _ends_sentence(self._reply[start:end], self._reply[then:then_end])
 
     @cached_property
     def _words(self) -> npt.NDArray[np.int64]:
@@ -108,20 +115,6 @@ class EvidenceFinder:
         inside = (index >= 0) & (last >= self._offsets[:, 0])
         inside[inside] = last[inside] < self._words[index[inside], 1]
         return np.where(inside, index, -1)
-
-    @cached_property
-    def _sentences(self) -> list[int]:
-        """The number of the sentence that each word stands in, ``[K]``."""
-        numbers, number = [], 0
-        words = self._words.tolist()
-        for index, (start, end) in enumerate(words):
-            numbers.append(number)
-            if index + 1 < len(words):
-                following = words[index + 1]
-                newline = "\n" in self._reply[end : following[0]]
-                text, then = self._reply[start:end], self._reply[slice(*following)]
-                number += newline or _ends_sentence(text, then)
-        return numbers
 
     def _trimmed(self, first: int, last: int) -> tuple[int, int]:
         start, end = int(self._words[first, 0]), int(self._words[last, 1])
