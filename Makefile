@@ -8,8 +8,9 @@ CONFIG ?=
 # Options for pytest under `make test`: make test ARGS="-k cards"
 ARGS ?=
 
-# The bundle for `make test-load`; without one, a tiny model.
+# The bundles for `make test-load` and `make soak-stream`; without one, a tiny model.
 LOAD_BUNDLE ?=
+STREAM_BUNDLE ?=
 
 BIN := $(VENV)/bin
 # What is built in isolation is pinned too, hence --build-constraint.
@@ -18,14 +19,15 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test test-page test-service test-load mlflow-test soak-batch test-ray lint format
-.PHONY: benchmark release clean
+.PHONY: help train test test-page test-service test-load mlflow-test soak-batch soak-stream test-ray
+.PHONY: lint format benchmark release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train      train the default config on the shipped data: models/tactful, run in mlflow.db"
 	@echo "make test       run the tests"
 	@echo "make soak-batch  a batch job killed 20 times, and its memory on 300,000 rows (minutes)"
+	@echo "make soak-stream  memory of 50,000 replies beside that of 5,000 (minutes)"
 	@echo "make test-ray   batch jobs on a local Ray cluster (installs ray)"
 	@echo "make test-page test-service test-load    the slow tests of the HTTP service, docs/service.md"
 	@echo "make lint       ruff (rules and format) and mypy"
@@ -57,6 +59,9 @@ mlflow-test: $(VENV)/.dev
 
 soak-batch: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/slow/test_batch_soak.py $(ARGS)
+
+soak-stream: $(VENV)/.dev
+	STREAM_BUNDLE=$(STREAM_BUNDLE) $(BIN)/python -m pytest -s tests/slow/test_stream_memory.py $(ARGS)
 
 test-ray: $(VENV)/.ray
 	$(BIN)/python -m pytest tests/slow/test_batch_ray.py $(ARGS)

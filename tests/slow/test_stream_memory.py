@@ -1,0 +1,41 @@
+"""Memory of an endless stream of replies: `make soak-stream`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Every length there is comes up, in ever new mixtures, so that each shape meets the memory pool.
+PROGRAM = """
+import random, resource, sys
+from tactful import Classifier
+
+words = "thanks sorry please parcel order today we will call you back soon refund".split()
+chosen = random.Random(1)
+
+def replies(count):
+    for number in range(count):
+        yield f"{number} " + " ".join(chosen.choices(words, k=chosen.randint(1, 20)))
+
+for _ in Classifier.load(sys.argv[1]).classify_many(replies(int(sys.argv[2]))):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+ALLOWED = 50 * 1024  # KiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_memory_does_not_grow_with_the_stream(sound_bundle: Path) -> None:
+    bundle = os.environ.get("STREAM_BUNDLE") or str(sound_bundle)
+    peaks = []
+    for count in (5_000, 50_000):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, bundle, str(count)], capture_output=True, check=True
+        )
+        peaks.append(int(done.stdout))
+    print(f"peak of 5,000 replies {peaks[0] / 1024:.1f} MiB, of 50,000 {peaks[1] / 1024:.1f} MiB")
+    assert peaks[1] - peaks[0] < ALLOWED
