@@ -1,8 +1,8 @@
 """Gathers what concurrent requests ask into batches, fairly and in bounded memory.
 
-Knows no HTTP and no model: a `Model` is any function from items to results. It runs in a worker
-thread of its own, one batch at a time, so that the event loop is never blocked; while it runs, the
-next batch gathers.
+Knows no HTTP and no model: a `Model` is any function from items to results. It runs in worker
+threads, a few batches at a time, so that the event loop is never blocked and the processors find
+work while one batch ends and the next one begins; while they run, the next batch gathers.
 
 Fairness is start-time fair queueing: every job has a turn, a virtual time that moves on by the cost
 of each item that is taken from it, and the earliest turn is served next. A new job starts at the
@@ -43,12 +43,14 @@ class BatchLimits:
         gather_seconds: how long the first item waits for company.
         queue_tokens: most that may wait, in tokens.
         deadline_seconds: after this a job is given up.
+        at_once: how many batches run at the same time.
     """
 
     batch_tokens: int
     gather_seconds: float
     queue_tokens: int
     deadline_seconds: float
+    at_once: int
 
 
 @dataclass(eq=False)
@@ -60,7 +62,7 @@ class _Job(Generic[Item, Result]):
     waiting: int  # tokens of the items that are not taken yet
     taken: int = 0
     model: Model[Item, Result] | None = None  # fixed with the first item: one job, one model
-    results: list[Result] = field(default_factory=list)
+    results: dict[int, Result] = field(default_factory=dict)  # by the index of the item
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,14 @@ class Batcher(Generic[Item, Result]):
         self._order = itertools.count()
         self._now = 0.0  # the virtual time
         self._since = 0.0  # when the oldest job that has not been looked at came
-        self._running = 0
+        self._running = 0  # tokens
+        self._batches: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Semaphore(limits.at_once)
+        self._last_end = 0.0  # of a batch
         self._tokens_run = self._seconds_run = 0.0  # sums in which older batches fade
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tactful-inference")
+        self._thread = ThreadPoolExecutor(limits.at_once, thread_name_prefix="tactful-inference")
         self._task: asyncio.Task[None] | None = None
         self.waiting = 0
 
@@ -108,12 +113,12 @@ class Batcher(Generic[Item, Result]):
         self._task = asyncio.create_task(self._serve())
 
     async def close(self) -> None:
-        """Give up every job that waits, finish the batch that runs."""
+        """Give up every job that waits, finish the batches that run."""
         for job in list(self._jobs):
             self._fail(job, Draining("the service is ending", retry_after=1))
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.gather(self._task, *self._batches, return_exceptions=True)
         await asyncio.to_thread(self._thread.shutdown)
 
     async def submit(self, items: Sequence[Item], costs: Sequence[int]) -> list[Result]:
@@ -154,7 +159,7 @@ class Batcher(Generic[Item, Result]):
             ) from None
         finally:
             self._drop(job)
-        return job.results
+        return [job.results[index] for index in range(len(items))]
 
     def _admit(self, items: int, tokens: int) -> None:
         limit = self._limits.queue_tokens
@@ -212,6 +217,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _serve(self) -> None:
         while True:
+            await self._free.acquire()
             await self._some.wait()
             with contextlib.suppress(TimeoutError):
                 left = self._since + self._limits.gather_seconds - time.monotonic()
@@ -220,7 +226,15 @@ class Batcher(Generic[Item, Result]):
             batch = self._take()
             self._since = 0.0  # what is left has waited: it does not wait for company again
             if batch:
-                await self._run(batch)
+                run = asyncio.create_task(self._run(batch))
+                self._batches.add(run)
+                run.add_done_callback(self._ended)
+            else:
+                self._free.release()
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._batches.discard(run)
+        self._free.release()
 
     def _take(self) -> list[tuple[_Job[Item, Result], int]]:
         """The next batch: jobs in the order of their turns, with the indices of their items."""
@@ -245,7 +259,7 @@ class Batcher(Generic[Item, Result]):
                 heapq.heapreplace(self._turns, (job.turn, next(self._order), job))
             else:
                 heapq.heappop(self._turns)
-        self._running = tokens
+        self._running += tokens
         self._count(-tokens)
         return batch
 
@@ -254,7 +268,7 @@ class Batcher(Generic[Item, Result]):
         for job, index in batch:
             by_model.setdefault(id(job.model), []).append((job, index))
         loop = asyncio.get_running_loop()
-        started, tokens = time.monotonic(), self._running
+        started, tokens = time.monotonic(), sum(job.costs[index] for job, index in batch)
         try:
             for entries in by_model.values():
                 model = entries[0][0].model
@@ -266,13 +280,15 @@ class Batcher(Generic[Item, Result]):
                     for job, _ in entries:
                         self._fail(job, error)
                     continue
-                for (job, _), result in zip(entries, results, strict=True):
-                    job.results.append(result)
+                for (job, index), result in zip(entries, results, strict=True):
+                    job.results[index] = result
                     if len(job.results) == len(job.items) and not job.future.done():
                         job.future.set_result(None)
         finally:
-            self._running = 0
-        seconds = time.monotonic() - started
+            self._running -= tokens
+        ended = time.monotonic()
+        # What batches beside it took is theirs: together they must not count a second twice.
+        own, self._last_end = ended - max(started, self._last_end), ended
         self._tokens_run = self._tokens_run * _FADING + tokens
-        self._seconds_run = self._seconds_run * _FADING + seconds
-        self._report(BatchReport(len(batch), tokens, seconds))
+        self._seconds_run = self._seconds_run * _FADING + own
+        self._report(BatchReport(len(batch), tokens, ended - started))

@@ -17,6 +17,8 @@ from tactful.options import DEFAULT_BUNDLE
 from tactful.server.batcher import BatchLimits
 
 TOKEN_VARIABLE = "TACTFUL_TOKEN"
+# Two: one is tokenised, or at its end on fewer threads than there are, while the other one runs.
+BATCHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Settings:
     max_queue_tokens: int = 32_768
     deadline_ms: int = 10_000
     max_connections: int = 512
-    batch_tokens: int = 2_048
+    batch_tokens: int = 1_024
     gather_ms: int = 2
     receive_ms: int = 10_000
     drain_ms: int = 30_000
@@ -65,6 +67,7 @@ class Settings:
             self.gather_ms / 1000,
             self.max_queue_tokens,
             self.deadline_ms / 1000,
+            BATCHES_AT_ONCE,
         )
 
     @property

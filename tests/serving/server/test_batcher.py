@@ -32,7 +32,13 @@ class Model:
 
 
 def limits(**changes):
-    values = {"batch_tokens": 4, "gather_seconds": 0, "queue_tokens": 100, "deadline_seconds": 30}
+    values = {
+        "batch_tokens": 4,
+        "gather_seconds": 0,
+        "queue_tokens": 100,
+        "deadline_seconds": 30,
+        "at_once": 1,
+    }
     return BatchLimits(**(values | changes))
 
 
@@ -239,6 +245,38 @@ def test_one_request_is_read_by_one_model():
         *(f"b{i}" for i in range(6)),
     ]
     assert new.batches == [["later"]]
+
+
+def test_a_second_batch_runs_beside_the_first_and_keeps_the_order_of_a_job():
+    async def scenario(batcher, model):
+        model.held = True
+        big = submit(batcher, [f"b{i}" for i in range(10)])
+        for _ in range(2):
+            await asyncio.to_thread(model.started.acquire)
+        assert sorted(model.batches) == [["b0", "b1", "b2", "b3"], ["b4", "b5", "b6", "b7"]]
+        await settle()
+        assert len(model.batches) == 2  # no third one
+        model.held = False
+        model.go.release(2)
+        assert await big == [f"B{i}" for i in range(10)]
+
+    run(scenario, at_once=2)
+
+
+def test_closing_waits_for_every_batch_that_runs():
+    async def scenario(batcher, model):
+        model.held = True
+        jobs = [submit(batcher, ["one"] * 4), submit(batcher, ["two"] * 4)]
+        for _ in range(2):
+            await asyncio.to_thread(model.started.acquire)
+        closing = asyncio.create_task(batcher.close())
+        await settle()
+        assert not closing.done()
+        model.go.release(2)
+        await closing
+        assert [type(job.exception()) for job in jobs] == [Draining, Draining]
+
+    run(scenario, at_once=2)
 
 
 def test_nothing_to_read_is_nothing():
