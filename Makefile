@@ -20,7 +20,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .PHONY: help train test test-page test-service test-load mlflow-test soak-batch soak-stream test-ray
-.PHONY: lint format benchmark release clean
+.PHONY: compare-services lint format benchmark release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make soak-stream  memory of 50,000 replies beside that of 5,000 (minutes)"
 	@echo "make test-ray   batch jobs on a local Ray cluster (installs ray)"
 	@echo "make test-page test-service test-load    the slow tests of the HTTP service, docs/service.md"
+	@echo "make compare-services  tactful serve beside mlflow models serve and a pipeline; needs make train"
 	@echo "make lint       ruff (rules and format) and mypy"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
@@ -77,6 +78,9 @@ test-service: $(VENV)/.dev
 test-load: $(VENV)/.dev
 	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \
 		-s $(ARGS) tests/serving/server/test_load.py
+
+compare-services: $(VENV)/.dev
+	$(BIN)/python tests/slow/compare_services.py models:/tactful@champion
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
