@@ -86,8 +86,7 @@ class TrackedRun:
     def send_result(self, record: RunRecord, out: Path, bundle: str) -> None:
         """Send what was measured, what it was made with, figures, the bundle; register it."""
         tags = {f"environment.{name}": value for name, value in record.environment.items()}
-        tags |= {"bundle": bundle, "precision": record.precision}
-        tags["candidate"] = record.choice.shipped.candidate.name
+        tags |= {"bundle": bundle, "training_precision": record.precision, **_form(record)}
         if record.commit is not None:
             tags["mlflow.source.git.commit"] = record.commit
         self.tracker.set_tags(tags)
@@ -119,7 +118,7 @@ class TrackedRun:
             obstacles = missed_floors(load_policy(), figures)
         except ConfigError as error:
             obstacles = [str(error)]
-        tags = {"bundle": bundle, "precision": record.precision}
+        tags = {"bundle": bundle, **_form(record)}
         if record.commit is not None:
             tags["git_commit"] = record.commit
         self.registration = register(
@@ -131,6 +130,12 @@ class TrackedRun:
             tags=tags,
             obstacles=obstacles,
         )
+
+
+def _form(record: RunRecord) -> dict[str, str]:
+    """Tags for the form of the model that ships; training may have had another precision."""
+    shipped = record.choice.shipped.candidate
+    return {"candidate": shipped.name, "precision": shipped.precision}
 
 
 def _log_inputs(client: MlflowClient, run: str, material: Material) -> None:
