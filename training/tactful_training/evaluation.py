@@ -21,6 +21,7 @@ from tactful_training.bootstrap import RESAMPLES, Estimate, Floats, Resamples
 from tactful_training.data.rows import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation_result import (
+    MACRO_OF_ALL,
     Bin,
     Confusion,
     Evaluation,
@@ -162,6 +163,9 @@ def _evaluate_task(
     counted = support >= LEAST_ROWS[task.kind]
     counts = drawn.sums(decision_counts(truth, decisions))
     *per_label, macro, micro = drawn.estimates(decision_statistic(counts, counted))
+    macro_of_all = macro
+    if not counted.all():
+        *_, macro_of_all, _ = drawn.estimates(decision_statistic(counts, np.ones_like(counted)))
     per_label += drawn.estimates(average_precision_statistic(truth, scores, drawn))
     size = len(task.labels)
     labels = {
@@ -174,9 +178,9 @@ def _evaluate_task(
         for index, label in enumerate(task.labels)
     }
     if task.kind == "single":
-        headline = {"accuracy": micro, "macro_f1": macro}
+        headline = {"accuracy": micro, "macro_f1": macro, MACRO_OF_ALL: macro_of_all}
     else:
-        headline = {"macro_f1": macro, "micro_f1": micro}
+        headline = {"macro_f1": macro, "micro_f1": micro, MACRO_OF_ALL: macro_of_all}
     bins = calibration_bins(*said(task, truth, scores), drawn)
     return TaskResult(
         n=int((~np.isnan(truth).any(axis=1)).sum()),

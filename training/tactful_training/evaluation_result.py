@@ -11,6 +11,9 @@ from tactful_training.answers import Answers
 from tactful_training.bootstrap import LEVEL, Estimate
 from tactful_training.slices import LEAST_ROWS, SliceResult, Slices, worst_slice
 
+MACRO_OF_ALL = "macro_f1_all"
+"""Macro F1 of all labels, the rarest too, as others publish it."""
+
 
 @dataclass(frozen=True)
 class LabelResult:
@@ -87,7 +90,8 @@ class TaskResult:
 
     Attributes:
         n: rows whose labels are known.
-        headline: macro_f1 and micro_f1 of a multi-label task, accuracy and macro_f1 of a single.
+        headline: macro_f1 and micro_f1 of a multi-label task, accuracy and macro_f1 of a single;
+            macro_f1_all of both.
         labels: every label, in the order of the task.
         ece: expected calibration error; of all labels pooled, or of a single task's decision.
         reliability: the bins that it is made of.
@@ -100,6 +104,13 @@ class TaskResult:
     ece: Estimate
     reliability: Sequence[Bin]
     confusion: Confusion | None
+
+    @property
+    def shown(self) -> dict[str, Estimate]:
+        """What speaks for a model; macro F1 of all labels only where it is not macro F1."""
+        rare = any(label.too_rare for label in self.labels.values())
+        figures = {**self.headline, "ece": self.ece}
+        return {key: each for key, each in figures.items() if rare or key != MACRO_OF_ALL}
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,7 @@ def headline(evaluation: Evaluation) -> dict[str, Estimate]:
     figures = {
         f"{name}/{key}": estimate
         for name, task in evaluation.tasks.items()
-        for key, estimate in {**task.headline, "ece": task.ece}.items()
+        for key, estimate in task.shown.items()
     }
     if evaluation.evidence is not None:
         figures["evidence/token_f1"] = evaluation.evidence["token_f1"]

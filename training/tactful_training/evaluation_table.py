@@ -16,6 +16,7 @@ from tactful_training.slices import LEAST_ROWS, SliceResult, worst_slice
 _NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "macro_f1_all": "macro F1 of all labels",
     "micro_f1": "micro F1",
     "token_f1": "token F1",
     "token_precision": "token precision",
@@ -74,7 +75,7 @@ def _headline(evaluation: Evaluation, baseline: Evaluation | None) -> Table:
 def _figures(evaluation: Evaluation) -> dict[str, Estimate]:
     figures = {}
     for name, task in evaluation.tasks.items():
-        for key, estimate in {**task.headline, "ece": task.ece}.items():
+        for key, estimate in task.shown.items():
             figures[f"{name} {_NAMES[key]}"] = estimate
     for key, estimate in (evaluation.evidence or {}).items():
         figures[f"evidence {_NAMES[key]}"] = estimate

@@ -24,6 +24,7 @@ from tactful_training.trainer import Fitted
 _FIGURES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "macro_f1_all": "macro F1 of all labels",
     "micro_f1": "micro F1",
     "ece": "expected calibration error",
     "token_f1": "token F1",
