@@ -305,6 +305,7 @@ class Run:
             material.tasks,
             encoding=config.encoding,
             min_positives=config.calibration.min_positives,
+            threshold_pull=config.calibration.threshold_pull,
             evidence_tasks=evidence_tasks(material.rows["train"]) if with_evidence else (),
         )
 
