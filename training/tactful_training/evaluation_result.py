@@ -24,12 +24,14 @@ class LabelResult:
         threshold: the least score that decides it; None where none is known or a task is single.
         too_rare: whether macro F1 leaves it out.
         estimates: precision, recall, f1 and average_precision.
+        evidence: as of an `Evaluation`, of this label alone.
     """
 
     support: int
     threshold: float | None
     too_rare: bool
     estimates: Mapping[str, Estimate]
+    evidence: Mapping[str, Estimate] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class Evaluation:
         resamples: number of resamples behind the intervals.
         seed: fixes the resamples.
         tasks: results by the name of the task; tasks unknown in all rows are not there.
-        evidence: token_f1, token_precision and token_recall; None where no words are marked or
-            the system finds none by design.
+        evidence: token_f1, token_precision, token_recall and iou_f1; None where no words are marked
+            or the system finds none by design.
         slices: task to column to value to what was measured on that part of the rows.
         answers: what was measured.
     """
@@ -248,6 +250,8 @@ def _label(result: LabelResult) -> dict[str, Any]:
     content["intervals"] = {
         key: {"low": number(e.low), "high": number(e.high)} for key, e in result.estimates.items()
     }
+    if result.evidence is not None:
+        content["evidence"] = _estimates(result.evidence)
     return content
 
 

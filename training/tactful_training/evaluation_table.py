@@ -21,6 +21,7 @@ _NAMES = {
     "token_f1": "token F1",
     "token_precision": "token precision",
     "token_recall": "token recall",
+    "iou_f1": "span F1 (IoU)",
     "ece": "calibration error",
 }
 
@@ -93,8 +94,10 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
         caption_justify="left",
     )
     thresholds = any(label.threshold is not None for label in task.labels.values())
+    marked = any(label.evidence for label in task.labels.values())
     headings = ["rows", "P", "R", "F1", "95%", "AP"]
-    headings += ["at least"] * thresholds + ["base F1"] * (baseline is not None)
+    headings += ["at least"] * thresholds + ["words F1", "spans F1"] * marked
+    headings += ["base F1"] * (baseline is not None)
     table.add_column("label", no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -105,6 +108,9 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
         cells.append(_value(estimates["average_precision"]))
         if thresholds:
             cells.append("-" if result.threshold is None else f"{result.threshold:.2f}")
+        if marked:
+            found = result.evidence or {}
+            cells += [_value(found[key]) if found else "" for key in ("token_f1", "iou_f1")]
         if baseline is not None:
             cells.append(_value(baseline.labels[label].estimates["f1"]))
         table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
