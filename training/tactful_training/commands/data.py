@@ -49,7 +49,7 @@ def prepare(
         str,
         typer.Option(
             metavar="PATH_OR_HUB_ID",
-            help="The folder of its original files, or a data set on the Hugging Face hub.",
+            help="The folder of its original files, or what its card calls it on the hub.",
         ),
     ],
     out: Annotated[

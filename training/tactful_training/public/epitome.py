@@ -51,7 +51,7 @@ def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
         lost += missing
         rows[split_of(row["group"], fold)].append(row)
     notes = f"{marked} rationales were found in their response, {lost} were not and are left out"
-    return Splits(rows, (notes,))
+    return Splits(rows, notes=[notes])
 
 
 def split_of(seeker_post: str, fold: int) -> str:

@@ -24,11 +24,15 @@ def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
     """The official split; each supporter turn with what was said in the turns before it."""
     known = tasks.named(TASK).names
     rows: dict[str, list[Row]] = {}
+    problems = []
     for split, file in _FILES.items():
         rows[split] = []
         for number, (place, line) in enumerate(lines_of(file, files[file]), start=1):
-            rows[split] += _rows(place, f"{split}-{number:04d}", _dialogue(place, line), known)
-    return Splits(rows)
+            try:
+                rows[split] += _rows(place, f"{split}-{number:04d}", _dialogue(place, line), known)
+            except DataError as error:
+                problems.append(str(error))
+    return Splits(rows, problems)
 
 
 def hub_line(row: Mapping[str, Any]) -> str:

@@ -21,18 +21,22 @@ _FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
     """The official split; a comment is a reply without context."""
     names = tasks.named(TASK).names
-    if _LABELS in files:
+    problems = []
+    if _LABELS in files:  # not from the hub, which has the names elsewhere
         there = tuple(name for _, name in lines_of(_LABELS, files[_LABELS]) if name)
         if there != names:
-            raise DataError(
+            problems.append(
                 f"{_LABELS} names {', '.join(there)}; expected {', '.join(names)}, in this order"
             )
-    return Splits(
-        {
-            split: [_row(place, line, names) for place, line in lines_of(file, files[file])]
-            for split, file in _FILES.items()
-        }
-    )
+    rows: dict[str, list[Row]] = {}
+    for split, file in _FILES.items():
+        rows[split] = []
+        for place, line in lines_of(file, files[file]):
+            try:
+                rows[split].append(_row(place, line, names))
+            except DataError as error:
+                problems.append(str(error))
+    return Splits(rows, problems)
 
 
 def hub_line(row: Mapping[str, Any]) -> str:

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tactful_training.data.cards import Card
+from tactful_training.data.cards import ORIGINALS, Card
 from tactful_training.data.check import SplitCounts
 from tactful_training.errors import DataError
 
-KEY = "originals"
 _ALL = "all"
 _Count = Annotated[int, Field(ge=0)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -59,13 +58,15 @@ def read_originals(card: Card) -> Originals:
     Raises:
         DataError: the card says nothing of them, or something else than it may.
     """
-    if KEY not in card.front_matter:
-        raise DataError(f"the front matter of {card.path} has no {KEY!r}: it is no public set")
+    if ORIGINALS not in card.front_matter:
+        raise DataError(
+            f"the front matter of {card.path} has no {ORIGINALS!r}: it is no public set"
+        )
     try:
-        return Originals.model_validate(card.front_matter[KEY])
+        return Originals.model_validate(card.front_matter[ORIGINALS])
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join([KEY, *map(str, problem["loc"])])
+        where = ".".join([ORIGINALS, *map(str, problem["loc"])])
         raise DataError(f"{card.path}: {where}: {problem['msg']}") from error
 
 

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tactful.folders import replace_folder
-from tactful_training.data.cards import CARD, Card, read_card
+from tactful_training.data.cards import CARD, ORIGINALS, Card, read_card
 from tactful_training.data.check import SplitCounts, count_labels
-from tactful_training.data.row import Row
-from tactful_training.data.rows import SPLITS, load_data_set
+from tactful_training.data.rows import SPLITS, scan_rows
 from tactful_training.errors import DataError
 from tactful_training.public.hub import read_hub
 from tactful_training.public.originals import (
-    KEY,
     Originals,
     count_differences,
     counts_of,
@@ -77,11 +75,12 @@ def prepare(
 
     Args:
         name: of the set.
-        source: folder of the original files, or the id of a data set on the Hugging Face hub.
+        source: folder of the original files, or the id that the card names for the hub.
         out: folder of the data set; ``data_cards/<name>`` here by default. An older set of that
             name in it is replaced once the new one is complete; anything else is left alone.
         fold: for a set without an official split, which of its folds; the first by default.
-        accept_differences: go on where digests or counts are not those of the card.
+        accept_differences: go on where digests or counts are not those of the card. Records that
+            cannot be read are refused all the same.
 
     Raises:
         DataError: the originals are not those of the card, with all that differs; they cannot be
@@ -97,6 +96,7 @@ def prepare(
         splits = find_set(name).to_rows(files, card.tasks, number)
     except DataError as error:
         raise _refusal(name, source, [*differences, str(error)]) from error
+    unusable = list(splits.problems)
     contents = {CARD: card.path.read_bytes()}
     for split, rows in splits.rows.items():
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
@@ -104,12 +104,14 @@ def prepare(
 
     def check(folder: Path) -> dict[str, SplitCounts]:
         """Read the new set as training will, and compare it with the card."""
-        written = load_data_set(folder.resolve())
-        read: dict[str, list[Row]] = {split: written.split(split) for split in SPLITS}
-        counts = {split: count_labels(rows, card.tasks) for split, rows in read.items()}
+        counts = {}
+        for split in SPLITS:
+            rows, problems = scan_rows(folder / f"{split}.jsonl", card.tasks)
+            unusable.extend(problem.replace(f"{folder}/", "") for problem in problems)
+            counts[split] = count_labels(rows, card.tasks)
         differences.extend(count_differences(counts, expected.counts))
-        if differences and not accept_differences:
-            raise _refusal(name, source, differences)
+        if unusable or (differences and not accept_differences):
+            raise _refusal(name, source, [*differences, *unusable])
         return counts
 
     try:
@@ -133,12 +135,12 @@ def _read(
     if folder.is_dir():
         files = read_folder(folder, expected.files)
         return files, digest_differences(files, expected.files), []
-    if folder.exists() or source.count("/") != 1 or folder.is_absolute():
-        raise DataError(f"{source} is no folder; --source is the one with the original files")
     hub = expected.hub
-    config = hub.config if hub is not None and hub.id == source else None
-    files = read_hub(name, find_set(name), source, config)
-    return files, [], ["read from the hub: rows and labels were counted, digests not compared"]
+    if hub is not None and hub.id == source:
+        files = read_hub(find_set(name), hub.id, hub.config)
+        return files, [], ["read from the hub: rows and labels were counted, digests not compared"]
+    allowed = f", or {hub.id} for the Hugging Face hub" if hub is not None else ""
+    raise DataError(f"{source} is no folder; --source is that of the original files{allowed}")
 
 
 def _check_replaceable(out: Path, name: str) -> None:
@@ -159,7 +161,7 @@ def _check_replaceable(out: Path, name: str) -> None:
 
 
 def _is_card_of(card: Card, name: str) -> bool:
-    return KEY in card.front_matter and read_originals(card).set == name
+    return ORIGINALS in card.front_matter and read_originals(card).set == name
 
 
 def _refusal(name: str, source: str, differences: Sequence[str]) -> DataError:
@@ -168,6 +170,6 @@ def _refusal(name: str, source: str, differences: Sequence[str]) -> DataError:
         listed += f"\n  - and {len(differences) - _MAX_LISTED} more"
     return DataError(
         f"{source} does not hold the original files of {name} (nothing was written):{listed}\n"
-        "Get them from where the card says; --accept-differences goes on where digests and counts "
+        "Its card says where to get them; --accept-differences goes on where digests and counts "
         "are all that differs."
     )

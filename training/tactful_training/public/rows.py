@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ class Splits:
 
     Attributes:
         rows: split name to its rows.
+        problems: records that cannot be used, each as ``file:line: what is wrong``.
         notes: what a reader should know of the conversion.
     """
 
     rows: Mapping[str, list[Row]]
-    notes: tuple[str, ...] = ()
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def text_of(name: str, content: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +20,14 @@ class PublicSet:
 
     Attributes:
         to_rows: from the original files (name to content), the card's tasks and the fold to rows.
-        hub_line: a row of the table on the Hugging Face hub as a line of the original file; None
-            where the set is not read from there.
-        hub_files: name of a split on the hub to the original file that it stands for.
+        hub_line: a row of the table on the Hugging Face hub as a line of the original file.
+        hub_files: name of a split on the hub to the original file that it stands for; none where
+            the set is not read from there.
         folds: how many folds there are to choose from; 0 where the split is the official one.
     """
 
     to_rows: ToRows
-    hub_line: Callable[[Mapping[str, Any]], str] | None = None
+    hub_line: Callable[[Mapping[str, Any]], str] = str
     hub_files: Mapping[str, str] = field(default_factory=dict)
     folds: int = 0
 
@@ -70,8 +70,3 @@ def chosen_fold(name: str, fold: int | None) -> int:
     if fold is not None and not 1 <= fold <= folds:
         raise DataError(f"{name} has the folds 1 to {folds}, not {fold}")
     return fold or 1
-
-
-def names() -> Sequence[str]:
-    """The sets that can be prepared."""
-    return tuple(SETS)
