@@ -24,6 +24,8 @@ _NAMES = {
     "iou_f1": "span F1 (IoU)",
     "ece": "calibration error",
 }
+_MOST_CLASSES = 12
+_MOST_MISTAKES = 15
 
 
 def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) -> RenderableType:
@@ -118,6 +120,9 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
 
 
 def _confusion(name: str, confusion: Confusion) -> Table:
+    """The matrix; of many classes, for which no terminal is wide enough, the commonest mistakes."""
+    if len(confusion.labels) > _MOST_CLASSES:
+        return _mistakes(name, confusion)
     table = Table(
         title=f"{name}: what was decided (across) where what was right (down)",
         title_justify="left",
@@ -129,6 +134,27 @@ def _confusion(name: str, confusion: Confusion) -> Table:
         table.add_column(label, justify="right")
     for label, counts in zip(confusion.labels, confusion.counts, strict=True):
         table.add_row(Text(label), *(str(count) if count else "·" for count in counts))
+    return table
+
+
+def _mistakes(name: str, confusion: Confusion) -> Table:
+    table = Table(
+        title=f"{name}: most frequent mistakes",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    for heading in ("right", "decided"):
+        table.add_column(heading)
+    table.add_column("rows", justify="right")
+    mistakes = [
+        (count, Text(right), Text(decided))
+        for right, counts in zip(confusion.labels, confusion.counts, strict=True)
+        for decided, count in zip(confusion.labels, counts, strict=True)
+        if count and right != decided
+    ]
+    for count, right, decided in sorted(mistakes, key=lambda one: -one[0])[:_MOST_MISTAKES]:
+        table.add_row(right, decided, str(count))
     return table
 
 
