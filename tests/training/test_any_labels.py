@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -93,15 +93,12 @@ def trained(
     place = tmp_path_factory.mktemp(task)
     described = [{**each, "labels": dict.fromkeys(each["labels"], "")} for each in tasks]
     folder = data_set_writer(place / "mine", make(), described)
-    before = os.getcwd()
-    os.chdir(place)
-    try:
-        config = make_config(
-            data__folder=str(folder), name="mine", tracking__register_model="false"
-        )
+    config = make_config(data__folder=str(folder), name="mine", tracking__register_model="false")
+    shutil.copy(mlflow_template, place / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         result = train(config, place / "models/mine", console=Console(file=io.StringIO()))
-    finally:
-        os.chdir(before)
     return task, place, result
 
 
