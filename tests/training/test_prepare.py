@@ -299,6 +299,13 @@ def test_an_original_cut_within_a_line_names_the_line_too(place):
     refused("goemotions", r"train\.tsv:3: 2 cells", accept_differences=True)
 
 
+def test_of_many_lines_that_cannot_be_rows_some_are_listed(place):
+    edit("goemotions", "train.tsv", lambda content: b"x\n" * 30 + content)
+    message = refused("goemotions", "and 25 more that cannot be rows")
+    assert "train.tsv:5: 1 cells" in message
+    assert "train.tsv:6" not in message
+
+
 def test_a_renamed_original_is_recognised(place):
     folder = place / "original/esconv"
     (folder / "valid.txt").rename(folder / "validation.txt")

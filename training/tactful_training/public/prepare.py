@@ -28,6 +28,7 @@ from tactful_training.shipped import find_data_set
 
 _FILES = (CARD, *(f"{split}.jsonl" for split in SPLITS))
 _MAX_LISTED = 20
+_MAX_UNUSABLE = 5  # of those, so that differing counts are listed too
 _HOME = Path("data_cards")
 
 
@@ -109,9 +110,13 @@ def prepare(
             rows, problems = scan_rows(folder / f"{split}.jsonl", card.tasks)
             unusable.extend(problem.replace(f"{folder}/", "") for problem in problems)
             counts[split] = count_labels(rows, card.tasks)
-        differences.extend(count_differences(counts, expected.counts))
-        if unusable or (differences and not accept_differences):
-            raise _refusal(name, source, [*differences, *unusable])
+        differing = count_differences(counts, expected.counts)
+        if unusable or ((differences or differing) and not accept_differences):
+            lines = unusable[:_MAX_UNUSABLE]
+            if len(unusable) > _MAX_UNUSABLE:
+                lines.append(f"and {len(unusable) - _MAX_UNUSABLE} more that cannot be rows")
+            raise _refusal(name, source, [*differences, *lines, *differing])
+        differences.extend(differing)
         return counts
 
     try:
