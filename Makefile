@@ -12,6 +12,9 @@ ARGS ?=
 LOAD_BUNDLE ?=
 STREAM_BUNDLE ?=
 
+# The original files for `make benchmarks`, in folders goemotions, esconv and epitome.
+SOURCES ?= originals
+
 BIN := $(VENV)/bin
 # What is built in isolation is pinned too, hence --build-constraint.
 # Not compiled: most of these modules are never imported, and Python compiles the others by itself.
@@ -34,6 +37,7 @@ help:
 	@echo "make lint       ruff (rules and format) and mypy"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
+	@echo "make benchmarks SOURCES=FOLDER  train and measure on public sets (hours), docs/benchmarks.md"
 	@echo "make mlflow-test  registered models in environments without torch; the one of Spark needs Java"
 	@echo "make release    dist/: the wheel, and models/tactful as an archive with its sha256"
 	@echo "make clean      remove .venv, dist and caches; keeps models, runs and mlflow.db"
@@ -93,6 +97,43 @@ format: $(VENV)/.dev
 
 benchmark: $(VENV)/.train
 	$(BIN)/tactful benchmark --plot benchmark.png $(ARGS)
+
+# Ten trainings, one after the other; what is there already is not made again, and a training that
+# was interrupted goes on. Each figure is also a target of its own: make benchmarks/esconv.json.
+GOEMOTIONS := 13 14 15
+EPITOME := 1 2 3 4 5
+RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
+	benchmarks/esconv-reply-only.json $(EPITOME:%=benchmarks/epitome-%.json)
+
+benchmarks: $(RESULTS)
+
+# $(call measured,CONFIG,DATA,OPTIONS): the bundle is named like the result.
+define measured
+@mkdir -p benchmarks
+$(BIN)/tactful train $(1) --set data.folder=$(2) $(3) --out models/$(basename $(@F))
+$(BIN)/tactful evaluate --bundle models/$(basename $(@F)) --data $(2) --json > $@.part
+@mv $@.part $@
+endef
+
+benchmarks/goemotions-%.json: data_cards/goemotions/test.jsonl | $(VENV)/.train
+	$(call measured,goemotions,data_cards/goemotions,--set seed=$*)
+
+benchmarks/esconv.json: data_cards/esconv/test.jsonl | $(VENV)/.train
+	$(call measured,esconv,data_cards/esconv)
+
+benchmarks/esconv-reply-only.json: data_cards/esconv/test.jsonl | $(VENV)/.train
+	$(call measured,esconv,data_cards/esconv,--set name=esconv-reply-only --set encoding.use_context=false)
+
+benchmarks/epitome-%.json: data_sets/epitome-%/test.jsonl | $(VENV)/.train
+	$(call measured,epitome,data_sets/epitome-$*)
+
+data_cards/goemotions/test.jsonl data_cards/esconv/test.jsonl: data_cards/%/test.jsonl: | $(VENV)/.train
+	$(BIN)/tactful data prepare $* --source $(SOURCES)/$*
+
+data_sets/epitome-%/test.jsonl: | $(VENV)/.train
+	$(BIN)/tactful data prepare epitome --source $(SOURCES)/epitome --fold $* --out data_sets/epitome-$*
+
+.PRECIOUS: data_sets/epitome-%/test.jsonl
 
 release: $(VENV)/.train
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import glob
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +22,8 @@ from tactful.bundle_files import (
     read_bundle_files,
 )
 from tactful.canonical import sha256_hex
-from tactful.disk import sync_folder
 from tactful.errors import BundleError
+from tactful.folders import aside, replace_folder, write_file
 
 
 def write_bundle(
@@ -69,25 +64,20 @@ def write_bundle(
     except ValueError as error:
         raise BundleError(folder, [f"{MANIFEST}: {error}"]) from error
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent):
-            _recover(folder)
-            _check_replaceable(folder)
-            aside = _aside(folder, "new")
-            try:
-                _write_files(aside, {**files, MANIFEST: manifest_bytes(manifest)})
-                bundle = _load_new(aside, folder)
-                _move_in(aside, folder)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+        bundle = replace_folder(
+            folder,
+            {**files, MANIFEST: manifest_bytes(manifest)},
+            may_replace=_check_replaceable,
+            check=lambda new: _load_new(new, folder),
+        )
     except OSError as error:
         raise BundleError(folder, [f"cannot be written: {error}"]) from error
     return bundle.id
 
 
-def _load_new(aside: Path, folder: Path) -> Bundle:
+def _load_new(new: Path, folder: Path) -> Bundle:
     try:
-        return Bundle.load(aside)
+        return Bundle.load(new)
     except BundleError as error:
         raise BundleError(f"built for {folder} (not put there)", error.problems) from error
 
@@ -102,7 +92,7 @@ def check_target(folder: Path) -> None:
     try:
         folder = folder.resolve()
         parent = next(parent for parent in folder.parents if parent.exists())
-        probe = _aside(parent / folder.name, "probe")
+        probe = aside(parent / folder.name, "probe")
         probe.mkdir()
         probe.rmdir()
     except OSError as error:
@@ -134,67 +124,12 @@ def write_archive(folder: Path, path: Path) -> str:
     """
     manifest, contents = read_bundle_files(folder)
     content = archive_bytes(f"{manifest['name']}-{manifest['version']}", contents)
-    aside = _aside(path, "new")
+    new = aside(path, "new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_file(aside, content)
-        os.replace(aside, path)
+        write_file(new, content)
+        os.replace(new, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise BundleError(path, [f"cannot be written: {error}"]) from error
     return sha256_hex(content)
-
-
-def _aside(path: Path, role: str) -> Path:
-    return path.with_name(f".{path.name}.{role}-{secrets.token_hex(4)}")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time in a folder, so that leftovers are nobody's work in progress."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _recover(folder: Path) -> None:
-    """Undo what a crash left: put back a bundle that was moved aside, drop the rest."""
-    name = glob.escape(folder.name)
-    for old in sorted(folder.parent.glob(f".{name}.old-*")):
-        if folder.exists():
-            shutil.rmtree(old)
-        else:
-            os.rename(old, folder)
-    for new in folder.parent.glob(f".{name}.new-*"):
-        shutil.rmtree(new)
-
-
-def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    folder.mkdir()
-    for name, content in contents.items():
-        _write_file(folder / name, content)
-    sync_folder(folder)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _move_in(new: Path, folder: Path) -> None:
-    old = _aside(folder, "old")
-    if folder.exists():
-        os.rename(folder, old)
-    try:
-        os.rename(new, folder)
-    except OSError:
-        if old.exists():
-            os.rename(old, folder)
-        raise
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)

@@ -15,11 +15,14 @@ from tactful_training.data.rows import EvidenceSpan, Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation_result import Evaluation
-from tactful_training.evidence_words import evidence_counts, evidence_tasks
+from tactful_training.evidence_words import Spans, evidence_counts, evidence_tasks, span_counts
 
 STRATEGIES = Task("strategies", "multilabel", {"apology": "", "gratitude": "", "rare": ""})
 TONE = Task("tone", "single", {"warm": "", "cold": "", "odd": ""})
 TASKS = Tasks((STRATEGIES, TONE))
+MULTILABEL_FIGURES = ["macro_f1", "micro_f1", "macro_f1_all"]
+SINGLE_FIGURES = ["accuracy", "macro_f1", "macro_f1_all"]
+EVIDENCE_FIGURES = ["token_f1", "token_precision", "token_recall", "iou_f1"]
 
 
 def row(
@@ -129,18 +132,21 @@ def test_the_json_is_as_the_interfaces_say() -> None:
         *("n", "strategies", "tone", "evidence", "calibration", "slices", "bootstrap")
     ]
     assert content["n"] == 3
-    assert list(content["strategies"]) == ["n", "macro_f1", "micro_f1", "labels"]
-    assert list(content["tone"]) == ["n", "accuracy", "macro_f1", "labels", "confusion"]
-    assert list(content["evidence"]) == ["token_f1", "token_precision", "token_recall"]
+    assert list(content["strategies"]) == ["n", *MULTILABEL_FIGURES, "labels"]
+    assert list(content["tone"]) == ["n", *SINGLE_FIGURES, "labels", "confusion"]
+    assert list(content["evidence"]) == EVIDENCE_FIGURES
     assert set(content["calibration"]) == {"strategies", "tone"}
-    headline = [content["strategies"][key] for key in ("macro_f1", "micro_f1")]
-    headline += [content["tone"][key] for key in ("accuracy", "macro_f1")]
+    headline = [content["strategies"][key] for key in MULTILABEL_FIGURES]
+    headline += [content["tone"][key] for key in SINGLE_FIGURES]
     headline += content["evidence"].values()
     headline += [calibration["ece"] for calibration in content["calibration"].values()]
     assert all(list(figure) == ["value", "low", "high"] for figure in headline)
     apology = content["strategies"]["labels"]["apology"]
     figures = ["precision", "recall", "f1", "average_precision"]
-    assert list(apology) == [*figures, "support", "threshold", "too_rare", "intervals"]
+    others = ["support", "threshold", "too_rare", "intervals", "evidence"]
+    assert list(apology) == [*figures, *others]
+    assert list(apology["evidence"]) == EVIDENCE_FIGURES
+    assert "evidence" not in content["tone"]["labels"]["warm"]
     assert list(apology["intervals"]) == figures
     assert set(apology["intervals"]["f1"]) == {"low", "high"}
     assert apology["threshold"] == 0.4
@@ -286,6 +292,47 @@ def test_evidence_by_hand_wrong_decisions_included() -> None:
     assert content["evidence"]["token_f1"]["value"] == pytest.approx(2 * 1 / (2 * 1 + 10 + 5))
     assert content["evidence"]["token_precision"]["value"] == pytest.approx(1 / 11)
     assert content["evidence"]["token_recall"]["value"] == pytest.approx(1 / 6)
+    labels = content["strategies"]["labels"]
+    assert labels["apology"]["evidence"]["token_f1"]["value"] == pytest.approx(2 / (2 + 7 + 1))
+    assert labels["gratitude"]["evidence"]["token_recall"]["value"] == 0
+    assert labels["rare"]["evidence"]["token_recall"]["value"] is None
+
+
+def test_spans_are_the_same_where_they_share_half_of_their_words() -> None:
+    def span(label: str, first: int, last: int) -> EvidenceSpan:  # words of one letter
+        return EvidenceSpan("strategies", label, 2 * first, 2 * last + 1)
+
+    def shown(*spans: tuple[str, int, int]) -> Spans:
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for label, first, last in spans:
+            found.setdefault(("strategies", label), []).append((2 * first, 2 * last + 1))
+        return found
+
+    def one(name: str, *evidence: EvidenceSpan) -> Row:
+        return row(name, {"strategies": ("apology",)}, reply="a b c d e f g h", evidence=evidence)
+
+    rows = [
+        one("half", span("apology", 0, 3)),
+        one("less", span("apology", 0, 4)),
+        one("neighbours are one", span("apology", 0, 1), span("apology", 2, 3)),
+        one("two", span("apology", 0, 0), span("apology", 4, 6)),
+        one("another label", span("apology", 0, 3)),
+        one("nothing is marked"),
+        row("unknown", {"tone": "warm"}, reply="a b c d e f g h"),
+    ]
+    found = [
+        shown(("apology", 2, 3)),
+        shown(("apology", 3, 4)),
+        shown(("apology", 0, 3)),
+        shown(("apology", 0, 0), ("apology", 5, 7), ("apology", 2, 2)),
+        shown(("gratitude", 0, 3)),
+        shown(("apology", 1, 1)),
+        shown(("apology", 1, 1)),
+    ]
+    expected = [[1, 0, 0], [0, 1, 1], [1, 0, 0], [2, 1, 0], [0, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert span_counts(rows, found, {"strategies"}).tolist() == expected
+    expected[4] = [0, 0, 1]
+    assert span_counts(rows, found, {"strategies"}, "apology").tolist() == expected
 
 
 def test_words_are_split_at_any_whitespace_and_counted_once() -> None:

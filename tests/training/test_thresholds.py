@@ -58,6 +58,20 @@ def test_the_fewer_positives_the_nearer_to_the_pooled_threshold() -> None:
     assert thresholds[-1] < thresholds[-2] < pooled
 
 
+def test_how_far_thresholds_are_pulled_together_can_be_chosen() -> None:
+    targets, scores = drawn(4000, 3, seed=5)
+    odd = np.zeros((4000, 1))
+    odd[:50] = 1
+    odd_scores = np.where(odd == 1, 0.06, 0.01)
+    table = (np.hstack([targets, odd]), np.hstack([scores, odd_scores]))
+    some = [
+        choose_thresholds(*table, min_positives=20, pull=pull)[-1] for pull in (0, 20, 100, 1e9)
+    ]
+    assert some == sorted(some)
+    assert some[0] == pytest.approx(0.05)  # the lowest there is: its own optimum
+    assert some[-1] == pytest.approx(choose_thresholds(*table, min_positives=10_000)[-1])
+
+
 def test_unknown_cells_are_ignored() -> None:
     targets, scores = drawn(600, 2, seed=4)
     hidden = targets.copy()

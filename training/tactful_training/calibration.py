@@ -20,6 +20,7 @@ from tactful.tasks import Task, Tasks
 from tactful_training.config_schema import Encoding as EncodingConfig
 from tactful_training.data.rows import Row, targets
 from tactful_training.thresholds import (
+    PULL,
     choose_evidence_thresholds,
     choose_prior_shift,
     choose_thresholds,
@@ -44,6 +45,7 @@ def calibrate(
     *,
     encoding: EncodingConfig,
     min_positives: int,
+    threshold_pull: float = PULL,
     evidence_tasks: Collection[str],
 ) -> Heads:
     """Fit calibration, thresholds and evidence thresholds.
@@ -55,6 +57,8 @@ def calibrate(
         encoding: the limits that the bundle is read with.
         min_positives: rows (positive ones, and as many that are not) that a label needs for
             values of its own; with fewer it takes those of its task's labels pooled.
+        threshold_pull: positives at which a label's own best threshold and the pooled one weigh
+            the same.
         evidence_tasks: tasks whose token scores were trained on marked words.
     """
     table = targets(rows, tasks)
@@ -62,13 +66,19 @@ def calibrate(
     heads = []
     for task in tasks:
         at = tasks.slices[task.name]
-        heads.append(_fit_task(task, table[:, at], logits[:, at], min_positives))
+        heads.append(_fit_task(task, table[:, at], logits[:, at], min_positives, threshold_pull))
     calibrated = _heads(heads, encoding)
     decisions = decide(calibrated_scores(logits, calibrated), calibrated)
     for index, head in enumerate(heads):
         if head.task.name in evidence_tasks:
             chosen = choose_evidence_thresholds(
-                rows, outputs, decisions, tasks, head.task, min_positives=min_positives
+                rows,
+                outputs,
+                decisions,
+                tasks,
+                head.task,
+                min_positives=min_positives,
+                pull=threshold_pull,
             )
             heads[index] = replace(head, evidence_thresholds=chosen)
     return _heads(heads, encoding)
@@ -131,7 +141,9 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.floati
     return max(slope, _LEAST_SLOPE)
 
 
-def _fit_task(task: Task, table: Floats, logits: Floats, min_positives: int) -> TaskHead:
+def _fit_task(
+    task: Task, table: Floats, logits: Floats, min_positives: int, threshold_pull: float
+) -> TaskHead:
     count = len(task.labels)
     known = ~np.isnan(table)
     if task.kind == "single":
@@ -161,7 +173,7 @@ def _fit_task(task: Task, table: Floats, logits: Floats, min_positives: int) -> 
         lines.append((own[0] * slope, own[0] * intercept + own[1]))
     slopes, intercepts = np.array(lines, dtype=np.float32).T
     scores = sigmoid(slopes * logits.astype(np.float64) + intercepts)
-    chosen = choose_thresholds(table, scores, min_positives=min_positives)
+    chosen = choose_thresholds(table, scores, min_positives=min_positives, pull=threshold_pull)
     return TaskHead(task, slopes, intercepts, chosen)
 
 

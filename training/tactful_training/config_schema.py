@@ -91,6 +91,7 @@ class Calibration(_Section):
     """Calibration and thresholds, on the validation split."""
 
     min_positives: _Count
+    threshold_pull: _Weight
 
 
 class Export(_Section):
@@ -140,9 +141,10 @@ class Evaluation(_Section):
 
 
 class Tracking(_Section):
-    """Where MLflow files the run."""
+    """Where MLflow files the run, and whether its bundle becomes a registered model."""
 
     experiment: _Text
+    register_model: bool
 
 
 class Range(_Section):

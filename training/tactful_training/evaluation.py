@@ -6,7 +6,7 @@ and a baseline are measured by the same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from tactful_training.bootstrap import RESAMPLES, Estimate, Floats, Resamples
 from tactful_training.data.rows import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation_result import (
+    MACRO_OF_ALL,
     Bin,
     Confusion,
     Evaluation,
@@ -28,7 +29,12 @@ from tactful_training.evaluation_result import (
     TaskResult,
     number,
 )
-from tactful_training.evidence_words import evidence_counts, evidence_tasks
+from tactful_training.evidence_words import (
+    Spans,
+    evidence_counts,
+    evidence_tasks,
+    span_counts,
+)
 from tactful_training.metrics import (
     average_precision_statistic,
     calibration_bins,
@@ -131,6 +137,7 @@ def evaluate_answers(
                 answers.scores[:, at],
                 answers.decisions[:, at],
                 answers.thresholds,
+                _evidence_of_labels(answers, task, drawn),
                 drawn,
             )
     if not results:
@@ -156,12 +163,16 @@ def _evaluate_task(
     scores: NDArray[Any],
     decisions: NDArray[np.bool_],
     thresholds: Mapping[tuple[str, str], float],
+    evidence: Mapping[str, Mapping[str, Estimate]],
     drawn: Resamples,
 ) -> TaskResult:
     support = np.nansum(truth, axis=0)
     counted = support >= LEAST_ROWS[task.kind]
     counts = drawn.sums(decision_counts(truth, decisions))
     *per_label, macro, micro = drawn.estimates(decision_statistic(counts, counted))
+    macro_of_all = macro
+    if not counted.all():
+        *_, macro_of_all, _ = drawn.estimates(decision_statistic(counts, np.ones_like(counted)))
     per_label += drawn.estimates(average_precision_statistic(truth, scores, drawn))
     size = len(task.labels)
     labels = {
@@ -170,13 +181,14 @@ def _evaluate_task(
             threshold=thresholds.get((task.name, label)),
             too_rare=not counted[index],
             estimates=dict(zip(_PER_LABEL, per_label[index::size], strict=True)),
+            evidence=evidence.get(label),
         )
         for index, label in enumerate(task.labels)
     }
     if task.kind == "single":
-        headline = {"accuracy": micro, "macro_f1": macro}
+        headline = {"accuracy": micro, "macro_f1": macro, MACRO_OF_ALL: macro_of_all}
     else:
-        headline = {"macro_f1": macro, "micro_f1": micro}
+        headline = {"macro_f1": macro, "micro_f1": micro, MACRO_OF_ALL: macro_of_all}
     bins = calibration_bins(*said(task, truth, scores), drawn)
     return TaskResult(
         n=int((~np.isnan(truth).any(axis=1)).sum()),
@@ -239,10 +251,37 @@ def _confusion(
 def evaluate_evidence(
     answers: Answers, tasks: Iterable[str], drawn: Resamples
 ) -> dict[str, Estimate] | None:
-    """Token precision, recall and F1 over the tasks that have marked words; None without any."""
+    """Figures over the tasks that have marked words, None without any.
+
+    Token F1, precision and recall, and F1 of spans that overlap by half or more.
+    """
     marked = evidence_tasks(answers.rows) & set(tasks)
     if not marked or answers.spans is None:
         return None
-    counts = drawn.sums(evidence_counts(answers.rows, answers.spans, marked))
-    precision, recall, f1 = drawn.estimates(overlap_statistic(counts))
-    return {"token_f1": f1, "token_precision": precision, "token_recall": recall}
+    return _evidence_figures(answers, answers.spans, drawn, marked)
+
+
+def _evidence_of_labels(
+    answers: Answers, task: Task, drawn: Resamples
+) -> dict[str, dict[str, Estimate]]:
+    """The same for each label of a task that has marked words; nothing for another task."""
+    if answers.spans is None or task.name not in evidence_tasks(answers.rows):
+        return {}
+    return {
+        label: _evidence_figures(answers, answers.spans, drawn, {task.name}, label)
+        for label in task.names
+    }
+
+
+def _evidence_figures(
+    answers: Answers,
+    found: Sequence[Spans],
+    drawn: Resamples,
+    tasks: Collection[str],
+    label: str | None = None,
+) -> dict[str, Estimate]:
+    words = drawn.sums(evidence_counts(answers.rows, found, tasks, label))
+    precision, recall, f1 = drawn.estimates(overlap_statistic(words))
+    spans = drawn.sums(span_counts(answers.rows, found, tasks, label))
+    *_, iou_f1 = drawn.estimates(overlap_statistic(spans))
+    return {"token_f1": f1, "token_precision": precision, "token_recall": recall, "iou_f1": iou_f1}

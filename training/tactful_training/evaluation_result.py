@@ -11,6 +11,9 @@ from tactful_training.answers import Answers
 from tactful_training.bootstrap import LEVEL, Estimate
 from tactful_training.slices import LEAST_ROWS, SliceResult, Slices, worst_slice
 
+MACRO_OF_ALL = "macro_f1_all"
+"""Macro F1 of all labels, the rarest too, as others publish it."""
+
 
 @dataclass(frozen=True)
 class LabelResult:
@@ -21,12 +24,14 @@ class LabelResult:
         threshold: the least score that decides it; None where none is known or a task is single.
         too_rare: whether macro F1 leaves it out.
         estimates: precision, recall, f1 and average_precision.
+        evidence: as of an `Evaluation`, of this label alone.
     """
 
     support: int
     threshold: float | None
     too_rare: bool
     estimates: Mapping[str, Estimate]
+    evidence: Mapping[str, Estimate] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class TaskResult:
 
     Attributes:
         n: rows whose labels are known.
-        headline: macro_f1 and micro_f1 of a multi-label task, accuracy and macro_f1 of a single.
+        headline: macro_f1 and micro_f1 of a multi-label task, accuracy and macro_f1 of a single;
+            macro_f1_all of both.
         labels: every label, in the order of the task.
         ece: expected calibration error; of all labels pooled, or of a single task's decision.
         reliability: the bins that it is made of.
@@ -101,6 +107,13 @@ class TaskResult:
     reliability: Sequence[Bin]
     confusion: Confusion | None
 
+    @property
+    def shown(self) -> dict[str, Estimate]:
+        """What speaks for a model; macro F1 of all labels only where it is not macro F1."""
+        rare = any(label.too_rare for label in self.labels.values())
+        figures = {**self.headline, "ece": self.ece}
+        return {key: each for key, each in figures.items() if rare or key != MACRO_OF_ALL}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -112,8 +125,8 @@ class Evaluation:
         resamples: number of resamples behind the intervals.
         seed: fixes the resamples.
         tasks: results by the name of the task; tasks unknown in all rows are not there.
-        evidence: token_f1, token_precision and token_recall; None where no words are marked or
-            the system finds none by design.
+        evidence: token_f1, token_precision, token_recall and iou_f1; None where no words are marked
+            or the system finds none by design.
         slices: task to column to value to what was measured on that part of the rows.
         answers: what was measured.
     """
@@ -182,7 +195,7 @@ def headline(evaluation: Evaluation) -> dict[str, Estimate]:
     figures = {
         f"{name}/{key}": estimate
         for name, task in evaluation.tasks.items()
-        for key, estimate in {**task.headline, "ece": task.ece}.items()
+        for key, estimate in task.shown.items()
     }
     if evaluation.evidence is not None:
         figures["evidence/token_f1"] = evaluation.evidence["token_f1"]
@@ -237,6 +250,8 @@ def _label(result: LabelResult) -> dict[str, Any]:
     content["intervals"] = {
         key: {"low": number(e.low), "high": number(e.high)} for key, e in result.estimates.items()
     }
+    if result.evidence is not None:
+        content["evidence"] = _estimates(result.evidence)
     return content
 
 

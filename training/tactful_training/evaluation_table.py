@@ -16,12 +16,16 @@ from tactful_training.slices import LEAST_ROWS, SliceResult, worst_slice
 _NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "macro_f1_all": "macro F1 of all labels",
     "micro_f1": "micro F1",
     "token_f1": "token F1",
     "token_precision": "token precision",
     "token_recall": "token recall",
+    "iou_f1": "span F1 (IoU)",
     "ece": "calibration error",
 }
+_MOST_CLASSES = 12
+_MOST_MISTAKES = 15
 
 
 def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) -> RenderableType:
@@ -74,7 +78,7 @@ def _headline(evaluation: Evaluation, baseline: Evaluation | None) -> Table:
 def _figures(evaluation: Evaluation) -> dict[str, Estimate]:
     figures = {}
     for name, task in evaluation.tasks.items():
-        for key, estimate in {**task.headline, "ece": task.ece}.items():
+        for key, estimate in task.shown.items():
             figures[f"{name} {_NAMES[key]}"] = estimate
     for key, estimate in (evaluation.evidence or {}).items():
         figures[f"evidence {_NAMES[key]}"] = estimate
@@ -92,8 +96,10 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
         caption_justify="left",
     )
     thresholds = any(label.threshold is not None for label in task.labels.values())
+    marked = any(label.evidence for label in task.labels.values())
     headings = ["rows", "P", "R", "F1", "95%", "AP"]
-    headings += ["at least"] * thresholds + ["base F1"] * (baseline is not None)
+    headings += ["at least"] * thresholds + ["words F1", "spans F1"] * marked
+    headings += ["base F1"] * (baseline is not None)
     table.add_column("label", no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -104,6 +110,9 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
         cells.append(_value(estimates["average_precision"]))
         if thresholds:
             cells.append("-" if result.threshold is None else f"{result.threshold:.2f}")
+        if marked:
+            found = result.evidence or {}
+            cells += [_value(found[key]) if found else "" for key in ("token_f1", "iou_f1")]
         if baseline is not None:
             cells.append(_value(baseline.labels[label].estimates["f1"]))
         table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
@@ -111,6 +120,9 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
 
 
 def _confusion(name: str, confusion: Confusion) -> Table:
+    """The matrix; of many classes, for which no terminal is wide enough, the commonest mistakes."""
+    if len(confusion.labels) > _MOST_CLASSES:
+        return _mistakes(name, confusion)
     table = Table(
         title=f"{name}: what was decided (across) where what was right (down)",
         title_justify="left",
@@ -122,6 +134,27 @@ def _confusion(name: str, confusion: Confusion) -> Table:
         table.add_column(label, justify="right")
     for label, counts in zip(confusion.labels, confusion.counts, strict=True):
         table.add_row(Text(label), *(str(count) if count else "·" for count in counts))
+    return table
+
+
+def _mistakes(name: str, confusion: Confusion) -> Table:
+    table = Table(
+        title=f"{name}: most frequent mistakes",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    for heading in ("right", "decided"):
+        table.add_column(heading)
+    table.add_column("rows", justify="right")
+    mistakes = [
+        (count, Text(right), Text(decided))
+        for right, counts in zip(confusion.labels, confusion.counts, strict=True)
+        for decided, count in zip(confusion.labels, counts, strict=True)
+        if count and right != decided
+    ]
+    for count, right, decided in sorted(mistakes, key=lambda one: -one[0])[:_MOST_MISTAKES]:
+        table.add_row(right, decided, str(count))
     return table
 
 

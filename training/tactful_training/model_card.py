@@ -24,14 +24,16 @@ from tactful_training.trainer import Fitted
 _FIGURES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "macro_f1_all": "macro F1 of all labels",
     "micro_f1": "micro F1",
     "ece": "expected calibration error",
     "token_f1": "token F1",
 }
 _USE = """\
-It reads a reply that a support agent wrote to a customer and says which of the labels below its
-wording shows, with a calibrated probability for each and, where it was trained for that, the words
-that carry it. It is meant for feedback on replies: drafts, coaching, statistics over many replies.
+It reads a reply, such as a support agent writes to a customer, and says which of the labels below
+its wording shows, with a calibrated probability for each and, where it was trained for that, the
+words that carry it. It is meant for feedback on replies: drafts, coaching, statistics over many
+replies.
 
 It judges the language of a reply, not the person who wrote it. A label says that certain words are
 there; it does not say that they were meant, that they were right for this customer, or that the
@@ -59,7 +61,7 @@ class RunRecord:
         precision: of autocast.
         parity: of the export.
         choice: which form of the model ships, and what all of them were measured at.
-        evaluations: split name to what was measured there.
+        evaluations: split name to what was measured there, the test split last.
         environment: versions and processor.
         commit: git commit, or None.
         tracking_run: MLflow run, or None.

@@ -21,7 +21,7 @@ from tactful.writing import check_target
 from tactful_training.calibration import calibrate
 from tactful_training.candidates.build import Builder
 from tactful_training.candidates.choose import Choice, choice_lines, choose
-from tactful_training.candidates.measure import measure, rates
+from tactful_training.candidates.measure import Measured, measure, rates
 from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.environment import describe_environment, git_commit
@@ -59,7 +59,8 @@ class TrainingResult:
     Attributes:
         out: the bundle's folder.
         bundle: its id.
-        evaluations: what was measured on ``validation`` and ``test``.
+        evaluations: what was measured on ``validation`` and ``test``, and of the fp32 form on
+            ``fp32_test`` where another one ships.
         material: what it was trained on.
         tracking_uri: the MLflow store.
         tracking_run: the MLflow run; None where none could be opened.
@@ -144,10 +145,9 @@ class Run:
             self.work.save_fitted(fitted)
         self.tracked.after_training(fitted.epochs)
         choice, parity = self.export(fitted, validation)
-        shipped = choice.shipped
-        engine = Engine(shipped.heads, material.encoder.tokenizer, shipped.candidate.content)
+        engine = self.engine(choice.shipped)
         self.say("evaluating on the validation and test splits")
-        evaluations = self.evaluate(engine)
+        evaluations = self.evaluate(engine, choice)
         record = RunRecord(
             config=config,
             data=material.data,
@@ -305,23 +305,36 @@ class Run:
             material.tasks,
             encoding=config.encoding,
             min_positives=config.calibration.min_positives,
+            threshold_pull=config.calibration.threshold_pull,
             evidence_tasks=evidence_tasks(material.rows["train"]) if with_evidence else (),
         )
 
-    def evaluate(self, engine: Engine) -> dict[str, Evaluation]:
+    def engine(self, measured: Measured) -> Engine:
+        """A candidate as serving runs it."""
+        tokenizer = self.material.encoder.tokenizer
+        return Engine(measured.heads, tokenizer, measured.candidate.content)
+
+    def evaluate(self, engine: Engine, choice: Choice) -> dict[str, Evaluation]:
         """Measure the model as it will be served, with its decisions and evidence.
 
-        The resamples are those of ``tactful evaluate``, whatever seed the training has.
+        Where it is quantised, ``fp32_test`` says what that costs. The resamples are those of
+        ``tactful evaluate``, whatever seed the training has.
         """
+        measured = {"validation": self.read_split(engine, "validation")}
+        fp32 = choice.measured[0]
+        if choice.shipped is not fp32:
+            measured["fp32_test"] = self.read_split(self.engine(fp32), "test")
+        measured["test"] = self.read_split(engine, "test")  # last: what the model card speaks of
+        return measured
+
+    def read_split(self, engine: Engine, split: str) -> Evaluation:
+        """Read a split with an engine, as serving does."""
         unpacked = Bundle({"name": "unpacked", "digest": ""}, golden=(), card="", engine=engine)
-        return {
-            split: evaluate_classifier(
-                Classifier(unpacked),
-                self.material.rows[split],
-                resamples=self.config.evaluation.resamples,
-            )
-            for split in ("validation", "test")
-        }
+        return evaluate_classifier(
+            Classifier(unpacked),
+            self.material.rows[split],
+            resamples=self.config.evaluation.resamples,
+        )
 
     def say(self, line: str) -> None:
         """Print a line of progress."""

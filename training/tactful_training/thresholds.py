@@ -28,13 +28,17 @@ _EVIDENCE_GRID = np.arange(2, 19) / 20
 _SHIFT_GRID = np.arange(0, 21) / 20
 # The curve is averaged over thresholds this near on either side.
 _SMOOTHED_OVER = 0.1
-# Positives at which a label's own optimum and the pooled one weigh the same.
-_PULL = 100
 _WITHOUT_POSITIVES = 0.5
+# Positives at which a label's own optimum and the pooled one weigh the same.
+PULL = 100.0
 
 
 def choose_thresholds(
-    targets: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]], *, min_positives: int
+    targets: NDArray[np.floating[Any]],
+    scores: NDArray[np.floating[Any]],
+    *,
+    min_positives: int,
+    pull: float = PULL,
 ) -> Floats:
     """A threshold for each label of a multilabel task.
 
@@ -42,6 +46,7 @@ def choose_thresholds(
         targets: ``[R, n]`` of 1, 0 and NaN (unknown, ignored).
         scores: calibrated probabilities, ``[R, n]``.
         min_positives: positive rows that a label needs for a threshold of its own.
+        pull: positives at which a label's own optimum and the pooled one weigh the same.
 
     Returns:
         float32 ``[n]``.
@@ -50,7 +55,7 @@ def choose_thresholds(
     hits = (decided & (targets == 1)).sum(axis=1).T
     false = (decided & (targets == 0)).sum(axis=1).T
     positives = (targets == 1).sum(axis=0)
-    return _robust_best(_GRID, hits, false, positives, positives, min_positives)
+    return _robust_best(_GRID, hits, false, positives, positives, min_positives, pull)
 
 
 def choose_prior_shift(
@@ -92,6 +97,7 @@ def choose_evidence_thresholds(
     task: Task,
     *,
     min_positives: int,
+    pull: float = PULL,
 ) -> Floats:
     """A threshold on token probabilities for each label of a task, for the best token-F1.
 
@@ -102,6 +108,7 @@ def choose_evidence_thresholds(
         tasks: the tasks of the label axis.
         task: the task to choose for.
         min_positives: rows with marked words that a label needs for a threshold of its own.
+        pull: as for `choose_thresholds`, in such rows.
 
     Returns:
         float32 ``[n]``.
@@ -121,7 +128,7 @@ def choose_evidence_thresholds(
         for at, threshold in enumerate(_EVIDENCE_GRID):
             spans = [f.spans(p, threshold) for f, p in zip(finders, tokens, strict=True)]
             hits[index, at], false[index, at] = _count(some, spans, task, name)
-    return _robust_best(_EVIDENCE_GRID, hits, false, words, marked_rows, min_positives)
+    return _robust_best(_EVIDENCE_GRID, hits, false, words, marked_rows, min_positives, pull)
 
 
 def _count(
@@ -139,6 +146,7 @@ def _robust_best(
     positives: NDArray[Any],
     support: NDArray[Any],
     min_positives: int,
+    pull: float,
 ) -> Floats:
     """The threshold of the grid for each of ``n`` labels.
 
@@ -149,12 +157,13 @@ def _robust_best(
         positives: all that there is to find, ``[n]``.
         support: positive rows, ``[n]``.
         min_positives: the least support for an optimum of its own.
+        pull: the support at which that and the pooled optimum weigh the same.
     """
     if not positives.sum():
         return np.full(len(positives), _WITHOUT_POSITIVES, dtype=np.float32)
     pooled = grid[_smooth_f1(grid, hits.sum(axis=0), false.sum(axis=0), positives.sum()).argmax()]
     own = grid[_smooth_f1(grid, hits, false, positives[:, None]).argmax(axis=1)]
-    trust = np.where(support >= min_positives, support / (support + _PULL), 0.0)
+    trust = np.where(support >= max(min_positives, 1), support / np.maximum(support + pull, 1), 0.0)
     thresholds: Floats = (trust * own + (1 - trust) * pooled).astype(np.float32)
     return thresholds
 

@@ -90,7 +90,10 @@ class TrackedRun:
         if record.commit is not None:
             tags["mlflow.source.git.commit"] = record.commit
         self.tracker.set_tags(tags)
-        self.tracker.attempt(lambda client, run: self._register(client, run, record, out, bundle))
+        if record.config.tracking.register_model:
+            self.tracker.attempt(
+                lambda client, run: self._register(client, run, record, out, bundle)
+            )
         metrics = {
             "export/logit_difference": record.parity.logits,
             "export/token_score_difference": record.parity.token_scores,

@@ -11,12 +11,7 @@ import typer
 from tactful.options import JsonOption
 from tactful_training.extra import require_train_extra
 
-app = typer.Typer(no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Look after data sets."""  # a callback keeps `check` a sub-command while it is the only one
+app = typer.Typer(no_args_is_help=True, help="Look after data sets.")
 
 
 @app.command()
@@ -43,3 +38,49 @@ def check(
         Console().print(render_report(report), soft_wrap=True)
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help="A public set: goemotions, esconv or epitome.")
+    ],
+    source: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH_OR_HUB_ID",
+            help="The folder of its original files, or what its card calls it on the hub.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where it goes; without it, data_cards/SET here."),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(help="Which fold of a set without an official split (epitome: 1 to 5)."),
+    ] = None,
+    accept_differences: Annotated[
+        bool,
+        typer.Option(
+            "--accept-differences",
+            help="Go on where digests or counts are not those that the card states.",
+        ),
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Turn the original files of a public set into rows, after checking them against its card.
+
+    Nothing is downloaded from a folder; a refused or interrupted run leaves nothing behind.
+    """
+    require_train_extra("tactful data prepare")
+    from rich.console import Console
+
+    from tactful_training.public.prepare import prepare as run
+    from tactful_training.public.rendering import render_prepared
+
+    prepared = run(name, source, out, fold=fold, accept_differences=accept_differences)
+    if json_output:
+        typer.echo(json.dumps(prepared.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        Console().print(render_prepared(prepared), soft_wrap=True)

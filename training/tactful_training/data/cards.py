@@ -22,6 +22,8 @@ from tactful_training.errors import DataError
 from tactful_training.yaml_files import YamlError, parse_yaml
 
 CARD = "README.md"
+ORIGINALS = "originals"
+"""Key of the front matter under which a public set describes its original files."""
 _FENCE = "---"
 
 

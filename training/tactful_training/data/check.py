@@ -136,7 +136,7 @@ def check_data(path: Path) -> DataReport:
     found += _across_splits(splits)
     found += _within_splits(splits, tasks)
     findings = sorted((one for one in found if one.count), key=lambda one: not one.problem)
-    counts = {name: _count(rows, tasks) for name, rows in splits.items()}
+    counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}
     return DataReport(path, counts, tuple(findings))
 
 
@@ -202,7 +202,7 @@ def _within_splits(splits: _Splits, tasks: Tasks) -> list[Finding]:
         f"{name}: {task.name} {label!r}"
         for name, rows in splits.items()
         for task in tasks
-        for label, count in _count(rows, tasks).labels[task.name].items()
+        for label, count in count_labels(rows, tasks).labels[task.name].items()
         if not count
     ]
     return [
@@ -234,7 +234,8 @@ def _decided(row: Row) -> Iterator[tuple[str, str]]:
             yield task, label
 
 
-def _count(rows: Sequence[Row], tasks: Tasks) -> SplitCounts:
+def count_labels(rows: Sequence[Row], tasks: Tasks) -> SplitCounts:
+    """What a split holds."""
     positives = Counter(pair for row in rows for pair in _decided(row))
     return SplitCounts(
         rows=len(rows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,20 +13,24 @@ from tactful_training.data.check import DataReport, Finding, SplitCounts
 
 def render_report(report: DataReport) -> RenderableType:
     """Lay out the label counts of every split, then what was found."""
-    table = Table(title=str(report.path), title_justify="left")
-    table.add_column("label")
-    for name in report.splits:
-        table.add_column(name, justify="right")
-    splits = list(report.splits.values())
-    for title, numbers in _lines(splits):
-        table.add_row(Text(title), *map(str, numbers), end_section=title == "groups")
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [counts_table(str(report.path), report.splits)]
     for finding in report.findings:
         parts += _finding(finding)
     parts.append(
         Text("No problem found.", "green") if report.ok else Text("Problems found.", "bold red")
     )
     return Group(*parts)
+
+
+def counts_table(title: str, splits: Mapping[str, SplitCounts]) -> Table:
+    """Rows, groups and labels of every split."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("label")
+    for name in splits:
+        table.add_column(name, justify="right")
+    for heading, numbers in _lines(list(splits.values())):
+        table.add_row(Text(heading), *map(str, numbers), end_section=heading == "groups")
+    return table
 
 
 def _lines(splits: list[SplitCounts]) -> Iterator[tuple[str, list[int]]]:

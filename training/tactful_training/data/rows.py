@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.tasks import Tasks
-from tactful_training.data.cards import Card, read_card
+from tactful_training.data.cards import ORIGINALS, Card, read_card
 from tactful_training.data.records import SUFFIXES, read_records
 from tactful_training.data.row import EvidenceSpan, Row, RowError, RowParser
 from tactful_training.errors import DataError
@@ -60,7 +60,12 @@ class DataSet:
         if name not in self.files:
             there = ", ".join(self.files) or "none"
             wanted = ", ".join(f"{name}{suffix}" for suffix in SUFFIXES)
-            raise DataError(f"{self.folder} has no split {name!r} ({wanted}); there: {there}")
+            hint = (
+                f"; `tactful data prepare` makes it of the original files, see {self.card.path}"
+                if ORIGINALS in self.card.front_matter
+                else ""
+            )
+            raise DataError(f"{self.folder} has no split {name!r} ({wanted}); there: {there}{hint}")
         return read_rows(self.files[name], self.tasks, require_labels=require_labels)
 
     @cached_property

@@ -1,0 +1,180 @@
+"""``tactful data prepare``: from original files to a data set, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tactful.folders import replace_folder
+from tactful_training.data.cards import CARD, ORIGINALS, Card, read_card
+from tactful_training.data.check import SplitCounts, count_labels
+from tactful_training.data.rows import SPLITS, scan_rows
+from tactful_training.errors import DataError
+from tactful_training.public.hub import read_hub
+from tactful_training.public.originals import (
+    Originals,
+    count_differences,
+    counts_of,
+    digest_differences,
+    read_folder,
+    read_originals,
+)
+from tactful_training.public.sets import chosen_fold, find_set
+from tactful_training.shipped import find_data_set
+
+_FILES = (CARD, *(f"{split}.jsonl" for split in SPLITS))
+_MAX_LISTED = 20
+_MAX_UNUSABLE = 5  # of those, so that differing counts are listed too
+_HOME = Path("data_cards")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made.
+
+    Attributes:
+        name: the set.
+        folder: where it is.
+        fold: which fold it is; None where the split is the official one.
+        counts: split to what it holds.
+        differences: how the originals differ from the card, where that was accepted.
+        notes: what a reader should know.
+    """
+
+    name: str
+    folder: Path
+    fold: int | None
+    counts: Mapping[str, SplitCounts]
+    differences: Sequence[str]
+    notes: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the JSON of ``tactful data prepare``."""
+        return {
+            "set": self.name,
+            "folder": str(self.folder),
+            "fold": self.fold,
+            "splits": counts_of(self.counts),
+            "differences": list(self.differences),
+            "notes": list(self.notes),
+        }
+
+
+def prepare(
+    name: str,
+    source: str,
+    out: Path | None = None,
+    *,
+    fold: int | None = None,
+    accept_differences: bool = False,
+) -> Prepared:
+    """Turn the original files of a public set into a data set.
+
+    Args:
+        name: of the set.
+        source: folder of the original files, or the id that the card names for the hub.
+        out: folder of the data set; ``data_cards/<name>`` here by default. An older set of that
+            name in it is replaced once the new one is complete; anything else is left alone.
+        fold: for a set without an official split, which of its folds; the first by default.
+        accept_differences: go on where digests or counts are not those of the card. Records that
+            cannot be read are refused all the same.
+
+    Raises:
+        DataError: the originals are not those of the card, with all that differs; they cannot be
+            read; or ``out`` holds something else.
+    """
+    number = chosen_fold(name, fold)
+    out = _HOME / name if out is None else out
+    card = read_card(find_data_set(name))
+    expected = read_originals(card)
+    _check_replaceable(out, name)
+    files, differences, notes = _read(name, source, expected)
+    try:
+        splits = find_set(name).to_rows(files, card.tasks, number)
+    except DataError as error:
+        raise _refusal(name, source, [*differences, str(error)]) from error
+    unusable = list(splits.problems)
+    contents = {CARD: card.path.read_bytes()}
+    for split, rows in splits.rows.items():
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        contents[f"{split}.jsonl"] = "".join(f"{line}\n" for line in lines).encode()
+
+    def check(folder: Path) -> dict[str, SplitCounts]:
+        """Read the new set as training will, and compare it with the card."""
+        counts = {}
+        for split in SPLITS:
+            rows, problems = scan_rows(folder / f"{split}.jsonl", card.tasks)
+            unusable.extend(problem.replace(f"{folder}/", "") for problem in problems)
+            counts[split] = count_labels(rows, card.tasks)
+        differing = count_differences(counts, expected.counts)
+        if unusable or ((differences or differing) and not accept_differences):
+            lines = unusable[:_MAX_UNUSABLE]
+            if len(unusable) > _MAX_UNUSABLE:
+                lines.append(f"and {len(unusable) - _MAX_UNUSABLE} more that cannot be rows")
+            raise _refusal(name, source, [*differences, *lines, *differing])
+        differences.extend(differing)
+        return counts
+
+    try:
+        counts = replace_folder(
+            out.resolve(),
+            contents,
+            may_replace=lambda old: _check_replaceable(old, name),
+            check=check,
+        )
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error}") from error
+    made = number if find_set(name).folds else None
+    return Prepared(name, out, made, counts, differences, [*notes, *splits.notes])
+
+
+def _read(
+    name: str, source: str, expected: Originals
+) -> tuple[dict[str, bytes], list[str], list[str]]:
+    """The original files, how their digests differ, and what to note."""
+    folder = Path(source)
+    if folder.is_dir():
+        files = read_folder(folder, expected.files)
+        return files, digest_differences(files, expected.files), []
+    hub = expected.hub
+    if hub is not None and hub.id == source:
+        files = read_hub(find_set(name), hub.id, hub.config)
+        return files, [], ["read from the hub: rows and labels were counted, digests not compared"]
+    allowed = f", or {hub.id} for the Hugging Face hub" if hub is not None else ""
+    raise DataError(f"{source} is no folder; --source is that of the original files{allowed}")
+
+
+def _check_replaceable(out: Path, name: str) -> None:
+    """Raise where a folder holds anything but an earlier state of the set."""
+    try:
+        there = set(os.listdir(out))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}") from error
+    if strange := sorted(there - set(_FILES)):
+        raise DataError(
+            f"{out} holds {', '.join(strange[:5])}, which would be lost; name another folder with "
+            "--out, or remove what is not needed"
+        )
+    if there and (CARD not in there or not _is_card_of(read_card(out), name)):
+        raise DataError(f"{out} holds another data set than {name}; name another folder with --out")
+
+
+def _is_card_of(card: Card, name: str) -> bool:
+    return ORIGINALS in card.front_matter and read_originals(card).set == name
+
+
+def _refusal(name: str, source: str, differences: Sequence[str]) -> DataError:
+    listed = "".join(f"\n  - {line}" for line in differences[:_MAX_LISTED])
+    if len(differences) > _MAX_LISTED:
+        listed += f"\n  - and {len(differences) - _MAX_LISTED} more"
+    return DataError(
+        f"{source} does not hold the original files of {name} (nothing was written):{listed}\n"
+        "Its card says where to get them; --accept-differences goes on where digests and counts "
+        "are all that differs."
+    )
