@@ -23,7 +23,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .PHONY: help train test test-page test-service test-load mlflow-test soak-batch soak-stream test-ray
-.PHONY: compare-services lint format benchmark release clean
+.PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
 help:
