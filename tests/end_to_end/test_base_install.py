@@ -47,7 +47,13 @@ def test_the_base_install_is_light_and_labels(base: Path, trained: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "command", [["train"], ["evaluate", "--data", "x"], ["data", "check", "x"]]
+    "command",
+    [
+        ["train"],
+        ["evaluate", "--data", "x"],
+        ["data", "check", "x"],
+        ["data", "prepare", "esconv", "--source", "x"],
+    ],
 )
 def test_training_commands_name_the_missing_extra(base: Path, command: list[str]) -> None:
     refused = subprocess.run([base / "tactful", *command], capture_output=True, text=True)
@@ -63,6 +69,9 @@ def test_the_wheel_carries_what_training_needs(base: Path) -> None:
 
     assert (shipped / "configs" / "default.yaml").is_file()
     assert (shipped / "data_cards" / "support_replies" / "train.jsonl").is_file()
+    for public in ("goemotions", "esconv", "epitome"):
+        found = [path.name for path in (shipped / "data_cards" / public).iterdir()]
+        assert found == ["README.md"]  # never their data
     assert (packages / "tactful" / "py.typed").is_file()
     assert (packages / "tactful_training" / "py.typed").is_file()
 
