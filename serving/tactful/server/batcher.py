@@ -6,7 +6,7 @@ work while one batch ends and the next one begins; while they run, the next batc
 
 Fairness is start-time fair queueing: every job has a turn, a virtual time that moves on by the cost
 of each item that is taken from it, and the earliest turn is served next. A new job starts at the
-present turn, so that a single reply waits for one item of a big job at most, not for all of it.
+present turn, so that a single reply waits for what runs and one item of a big job at most.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from typing import Generic, TypeVar
 
 from tactful.server.failures import DeadlineExceeded, Draining, QueueFull, TooManyTokens
 
+_log = logging.getLogger("tactful.server")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Model = Callable[[Sequence[Item]], Sequence[Result]]
@@ -100,7 +102,7 @@ class Batcher(Generic[Item, Result]):
         self._running = 0  # tokens
         self._batches: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(limits.at_once)
-        self._last_end = 0.0  # of a batch
+        self._counted = 0.0  # when the seconds of running batches were counted last
         self._tokens_run = self._seconds_run = 0.0  # sums in which older batches fade
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
@@ -219,13 +221,16 @@ class Batcher(Generic[Item, Result]):
         while True:
             await self._free.acquire()
             await self._some.wait()
-            with contextlib.suppress(TimeoutError):
-                left = self._since + self._limits.gather_seconds - time.monotonic()
-                async with asyncio.timeout(left):
-                    await self._enough.wait()
+            if not self._batches:
+                with contextlib.suppress(TimeoutError):
+                    left = self._since + self._limits.gather_seconds - time.monotonic()
+                    async with asyncio.timeout(left):
+                        await self._enough.wait()
             batch = self._take()
             self._since = 0.0  # what is left has waited: it does not wait for company again
             if batch:
+                if not self._batches:
+                    self._counted = time.monotonic()
                 run = asyncio.create_task(self._run(batch))
                 self._batches.add(run)
                 run.add_done_callback(self._ended)
@@ -235,6 +240,8 @@ class Batcher(Generic[Item, Result]):
     def _ended(self, run: asyncio.Task[None]) -> None:
         self._batches.discard(run)
         self._free.release()
+        if not run.cancelled() and (error := run.exception()) is not None:
+            _log.error("unforeseen error", exc_info=error)
 
     def _take(self) -> list[tuple[_Job[Item, Result], int]]:
         """The next batch: jobs in the order of their turns, with the indices of their items."""
@@ -276,19 +283,20 @@ class Batcher(Generic[Item, Result]):
                 items = [job.items[index] for job, index in entries]
                 try:
                     results = await loop.run_in_executor(self._thread, model, items)
+                    for (job, index), result in zip(entries, results, strict=True):
+                        job.results[index] = result
                 except Exception as error:  # whatever it is, those who wait must learn of it
                     for job, _ in entries:
                         self._fail(job, error)
                     continue
-                for (job, index), result in zip(entries, results, strict=True):
-                    job.results[index] = result
+                for job, _ in entries:
                     if len(job.results) == len(job.items) and not job.future.done():
                         job.future.set_result(None)
         finally:
             self._running -= tokens
         ended = time.monotonic()
-        # What batches beside it took is theirs: together they must not count a second twice.
-        own, self._last_end = ended - max(started, self._last_end), ended
+        # Of batches side by side each second counts once, in the one that ends next.
+        own, self._counted = ended - self._counted, ended
         self._tokens_run = self._tokens_run * _FADING + tokens
         self._seconds_run = self._seconds_run * _FADING + own
         self._report(BatchReport(len(batch), tokens, ended - started))

@@ -128,7 +128,7 @@ def serve(
         _option(
             "--gather-ms",
             "How long the first request of an idle service waits for company. While a batch "
-            "runs, the next one gathers without any wait.",
+            "runs, nobody waits for company: the next one has gathered, or begins at once.",
         ),
     ] = _D.gather_ms,
     receive_ms: Annotated[

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 
 import pytest
 
@@ -261,6 +262,57 @@ def test_a_second_batch_runs_beside_the_first_and_keeps_the_order_of_a_job():
         assert await big == [f"B{i}" for i in range(10)]
 
     run(scenario, at_once=2)
+
+
+def test_seconds_of_batches_side_by_side_count_once(monkeypatch):
+    monkeypatch.setattr("tactful.server.batcher._FADING", 1.0)
+    short = threading.Event()
+
+    class Nested(Model):
+        def __call__(self, items):
+            if "long" in items:
+                time.sleep(0.2)
+                assert short.wait(30)  # the other batch ends inside of this one
+                time.sleep(0.2)
+            return list(items)
+
+    async def scenario(batcher, model):
+        started = time.monotonic()
+        long = submit(batcher, ["long"] * 4)
+        await asyncio.sleep(0.2)
+        await submit(batcher, ["short"] * 4)
+        short.set()
+        await long
+        await settle()
+        assert 0.4 <= batcher._seconds_run <= time.monotonic() - started
+
+    run(scenario, Nested(), at_once=2)
+
+
+def test_nobody_gathers_while_a_batch_runs():
+    async def scenario(batcher, model):
+        model.held = True
+        first = submit(batcher, ["a", "b", "c", "d"])  # a full batch
+        await asyncio.to_thread(model.started.acquire)
+        second = submit(batcher, ["second"])
+        await asyncio.to_thread(model.started.acquire)
+        model.held = False
+        model.go.release(2)
+        assert await asyncio.gather(first, second) == [["A", "B", "C", "D"], ["SECOND"]]
+
+    run(scenario, at_once=2, gather_seconds=3600)
+
+
+def test_a_model_that_answers_too_little_fails_its_jobs_at_once():
+    class Short(Model):
+        def __call__(self, items):
+            return []
+
+    async def scenario(batcher, model):
+        with pytest.raises(ValueError, match="zip"):
+            await submit(batcher, ["one", "two"])
+
+    run(scenario, Short())
 
 
 def test_closing_waits_for_every_batch_that_runs():
