@@ -78,11 +78,12 @@ class Engine:
 
     def _probe(self) -> None:
         """Run the extremes, so that no graph, tokenizer and limits that disagree go into service:
-        another number of windows, the longest one and the largest token id.
+        several windows, padding and none, the longest one and the largest token id.
         """
         windows = [row.windows[0] for row in self._encoding.encode(_PROBE)]
-        longest = self._encoding.collate(windows[:1], length=self.heads.max_tokens)
+        longest = self._encoding.collate(windows, length=self.heads.max_tokens)
         longest.input_ids[0, -1] = self._encoding.largest_id
+        longest.attention_mask[:] = 1
         for batch in (self._encoding.collate(windows), longest):
             self._session.check(batch, self.heads.tasks.size)
 

@@ -45,7 +45,7 @@ class Pass:
 
     Args:
         encoded: the replies.
-        encoding: what encoded them; pads the batches.
+        encoding: what encoded them; makes the batches.
         tasks: the tasks of the label axis.
         token_budget: most tokens in one batch; a single window may exceed it.
     """

@@ -16,7 +16,7 @@ class Workers:
 
     Two threads within one batch wait for each other after every operation, a few hundred times a
     batch; side by side they never do. That is worth a second session, made when it is first
-    needed: a service that reads one reply at a time never pays for it.
+    needed: who reads one short reply at a time never pays for it.
 
     Args:
         model: the bytes of an ONNX file.

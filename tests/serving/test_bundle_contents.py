@@ -215,7 +215,7 @@ def test_limits_that_the_model_cannot_keep(
 
     edit_json(bundle_copy / "labels.json", lambda c: c.update(max_tokens=100))
     rehash(bundle_copy)
-    assert "model.onnx: onnxruntime cannot run 1 windows of 100 tokens" in problems(bundle_copy)
+    assert "model.onnx: onnxruntime cannot run 2 windows of 100 tokens" in problems(bundle_copy)
 
 
 def test_a_model_card_that_is_no_text(

@@ -7,7 +7,8 @@ from onnx import NodeProto, TensorProto, helper
 
 _ATTENTION = "MultiHeadAttention"
 _MASK_AT = 4  # among its inputs: query, key, value, bias, key_padding_mask
-_NO_PADDING = "no_padding"
+_NO_PADDING = "attention_mask/no_padding"
+_LEAST = "attention_mask/least"
 
 
 def mask_where_needed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -25,8 +26,8 @@ def mask_where_needed(model: onnx.ModelProto) -> onnx.ModelProto:
     if not any(_is_masked(node) for node in graph.node):
         return model
     nodes = [
-        helper.make_node("ReduceMin", ["attention_mask"], ["least_mask"], "least_mask", keepdims=0),
-        helper.make_node("Cast", ["least_mask"], [_NO_PADDING], _NO_PADDING, to=TensorProto.BOOL),
+        helper.make_node("ReduceMin", ["attention_mask"], [_LEAST], _LEAST, keepdims=0),
+        helper.make_node("Cast", [_LEAST], [_NO_PADDING], _NO_PADDING, to=TensorProto.BOOL),
         *(_either(node) if _is_masked(node) else node for node in graph.node),
     ]
     del graph.node[:]
@@ -35,7 +36,8 @@ def mask_where_needed(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_masked(node: NodeProto) -> bool:
-    return node.op_type == _ATTENTION and len(node.input) > _MASK_AT and bool(node.input[_MASK_AT])
+    masked = len(node.input) > _MASK_AT and bool(node.input[_MASK_AT])
+    return node.op_type == _ATTENTION and masked and len(node.output) == 1
 
 
 def _either(node: NodeProto) -> NodeProto:

@@ -52,6 +52,7 @@ def fuse(content: bytes, encoder: transformers.PreTrainedConfig, *, every: bool)
     with quiet():
         graph = BertOnnxModel(onnx.load_from_string(content), heads, width)
         graph.optimize(options)
+        graph.topological_sort()  # onnxruntime sorts by itself, others refuse what is not sorted
         counts = graph.get_fused_operator_statistics()
     domains = {each.domain for each in graph.model.opset_import}
     if any(node.domain not in domains for node in graph.model.graph.node):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from tactful.batching import Pair
@@ -18,6 +19,8 @@ from tactful.session import INPUTS
 from tactful.tasks import Tasks
 from tactful_training.candidates.quantise import Range, product_inputs
 
+_PORTION = 512  # tokens
+
 
 def activation_ranges(
     model: onnx.ModelProto,
@@ -27,7 +30,7 @@ def activation_ranges(
     *,
     keep_fp32: Collection[str] = (),
 ) -> dict[str, Range]:
-    """The least and the greatest value of each product's input, each the mean over batches.
+    """The least and the greatest value of each product's input, each the mean over some 512 tokens.
 
     Means, since the very largest value is several times as large as those of most batches, and
     would take the steps of the scale away from them; cutting off more than that costs quality,
@@ -52,17 +55,20 @@ def activation_ranges(
     session = onnxruntime.InferenceSession(
         probed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    ends: dict[str, list[Range]] = {name: [] for name in names}
+    ends: list[NDArray[np.float64]] = []  # of each batch: [names, 2]
+    tokens: list[int] = []
 
     def forward(batch: Batch) -> tuple[Floats, Floats]:
         feed = {name: getattr(batch, name) for name in INPUTS}
         logits, token_scores, *values = session.run([*outputs, *names], feed)
-        present = batch.attention_mask.astype(bool)
-        for name, value in zip(names, values, strict=True):
-            some = value[present] if value.shape[:2] == present.shape else value
-            ends[name].append((float(some.min()), float(some.max())))
+        ends.append(np.array([(value.min(), value.max()) for value in values]))
+        tokens.append(batch.input_ids.size)
         return logits, token_scores
 
     run_rows(encoding.encode(pairs), encoding, forward, tasks)
-    means = {name: np.mean(some, axis=0) for name, some in ends.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in means.items()}
+    # Batches are of all sizes, and extremes grow with the size: only like sizes have a mean.
+    portions = np.cumsum(tokens) // _PORTION
+    starts = np.flatnonzero(np.diff(portions, prepend=-1))
+    low = np.minimum.reduceat([each[:, 0] for each in ends], starts).mean(axis=0)
+    high = np.maximum.reduceat([each[:, 1] for each in ends], starts).mean(axis=0)
+    return dict(zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
