@@ -106,6 +106,7 @@ RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
 	benchmarks/esconv-reply-only.json $(EPITOME:%=benchmarks/epitome-%.json)
 
 benchmarks: $(RESULTS)
+.NOTPARALLEL: # trainings side by side would only starve each other
 
 # $(call measured,CONFIG,DATA,OPTIONS): the bundle is named like the result.
 define measured

@@ -35,38 +35,45 @@ def to_json(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def render(benchmark: Benchmark) -> Group:
-    """For a terminal; the last column says how many times faster tactful is."""
+    """For a terminal of 80 columns; ``tactful x`` is how many times faster tactful is."""
     ours = benchmark.systems[OURS]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for title in ("replies/s", "tokens/s", *(f"p{p} ms" for p in _PERCENTILES)):
-        table.add_column(title, justify="right")
-    for title in ("memory MB", "load s", "of peak", "tactful is"):
-        table.add_column(title, justify="right")
+    rates = _table("replies/s", "tokens/s", "peak", "tactful x")
+    singles = _table(*(f"p{p} ms" for p in _PERCENTILES), "MB", "load s")
     for name, result in benchmark.systems.items():
-        share = "" if result.peak_share is None else f"{result.peak_share:.0%}"
-        table.add_row(
+        rates.add_row(
             name,
             f"{result.rate:.1f}",
             f"{result.tokens_per_second:.0f}",
+            "" if result.peak_share is None else f"{result.peak_share:.0%}",
+            "" if name == OURS else f"{ours.rate / result.rate:.1f}",
+        )
+        singles.add_row(
+            name,
             *(f"{1000 * result.percentile(p):.1f}" for p in _PERCENTILES),
             f"{result.peak_bytes / _MEGA:.0f}",
-            f"{result.load_seconds:.2f}",
-            share,
-            "" if name == OURS else f"{ours.rate / result.rate:.1f} x",
+            f"{result.load_seconds:.1f}",
         )
     mean = benchmark.tokens / benchmark.replies
     lines = [
         f"{benchmark.bundle} on {processor_name()}, {benchmark.threads} threads, "
         f"{datetime.now(UTC).date().isoformat()}",
         f"{benchmark.replies} replies of {mean:.0f} tokens with their context; medians of "
-        f"{len(ours.rates)} rounds in turns; p50 to p99: single replies",
-        "peak of matrix products: "
+        f"{len(ours.rates)} rounds in turns",
+        "p50 to p99: single replies; MB: most memory; peak: share of that of matrix products, "
+        "which is "
         + ", ".join(f"{kind} {rate / 1e9:.0f} G/s" for kind, rate in benchmark.peaks.items()),
         f"import tactful: {benchmark.import_seconds:.2f} s; installed: "
         + ", ".join(f"{kind} {size / _MEGA:.0f} MB" for kind, size in benchmark.installed.items()),
     ]
-    return Group(Text(lines[0]), table, Text("\n".join(lines[1:])))
+    return Group(Text(lines[0]), rates, Text(), singles, Text("\n".join(lines[1:])))
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
 
 
 def plot(benchmark: Benchmark, path: Path) -> None:

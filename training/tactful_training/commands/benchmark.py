@@ -87,4 +87,4 @@ def benchmark(
     if json_output:
         typer.echo(json.dumps(to_json(measured), ensure_ascii=False, indent=2))
     else:
-        Console().print(render(measured), soft_wrap=True)
+        Console().print(render(measured))

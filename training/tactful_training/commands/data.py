@@ -71,7 +71,7 @@ def prepare(
 ) -> None:
     """Turn the original files of a public set into rows, after checking them against its card.
 
-    Nothing is downloaded from a folder; a refused or interrupted run leaves nothing behind.
+    From a folder nothing is downloaded. A refused or interrupted run leaves nothing behind.
     """
     require_train_extra("tactful data prepare")
     from rich.console import Console

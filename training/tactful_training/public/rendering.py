@@ -21,6 +21,6 @@ def render_prepared(prepared: Prepared) -> RenderableType:
         *lines,
         Text(
             f"tactful train {prepared.name} --set data.folder={prepared.folder} "
-            f"--out models/{prepared.name}"
+            f"--out models/{prepared.folder.name}"
         ),
     )
