@@ -12,7 +12,7 @@ from tactful.readings import Reading
 
 Pair = tuple[str, str | None]
 
-# Replies in one chunk: enough to sort into batches of one length, little to hold in memory.
+# Replies in one chunk: enough to sort into batches of like lengths, little to hold in memory.
 CHUNK = 256
 # Chunks on their way: one is run while the next one is read and tokenised.
 _UNDER_WAY = 2

@@ -67,7 +67,7 @@ class Classifier:
     ) -> Iterator[Reading | InputError]:
         """Label many replies, lazily and in order; endless iterables are welcome.
 
-        Up to 512 items are read before the first reading is given: replies of one length
+        Up to 512 items are read before the first reading is given: replies of like lengths
         share a run, and some are tokenised while others are run. Where the iterable itself raises,
         readings of what it gave come first.
 

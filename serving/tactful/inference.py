@@ -1,4 +1,4 @@
-"""Runs encoded replies through a model: batches of one length, windows combined per reply.
+"""Runs encoded replies through a model: batches of like lengths, windows combined per reply.
 
 ``Forward`` is the only thing that differs between onnxruntime in serving and PyTorch in training.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
@@ -18,9 +17,12 @@ from tactful.tasks import Tasks
 Forward = Callable[[Batch], tuple[Floats, Floats]]
 """From a batch to raw logits float32 ``[W, L]`` and token scores float32 ``[W, T, L]``."""
 
-# Tokens of one batch. More fill no core better, and what lies between two layers no longer fits a
-# core's cache: see docs/performance.md.
+# Padded tokens of one batch. More fill no core better, and what lies between two layers no longer
+# fits a core's cache: see docs/performance.md.
 TOKEN_BUDGET = 512
+# Of its batch's longest window, the least length of any other. Padding is computed for nothing and
+# keeps attention from its faster way, but batches of one window each waste time between them.
+LEAST_FILLED = 0.8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,9 +47,9 @@ class Pass:
 
     Args:
         encoded: the replies.
-        encoding: what encoded them; makes the batches.
+        encoding: what encoded them; pads the batches.
         tasks: the tasks of the label axis.
-        token_budget: most tokens in one batch; a single window may exceed it.
+        token_budget: most padded tokens in one batch; a single window may exceed it.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Pass:
         logits, scores = forward(self._encoding.collate(windows))
         for row, (member, window) in enumerate(zip(members, windows, strict=True)):
             self._logits[member] = logits[row]
-            # A copy of the reply's part, so that the batch is freed.
+            # A copy of the reply's part, so that the padded batch is freed.
             at = slice(window.reply_at, window.reply_at + window.size)
             self._scores[member] = scores[row, at].copy()
 
@@ -117,18 +119,17 @@ def run_rows(
 
 
 def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]]:
-    """Members of each batch, longest first; all of a batch have one length.
-
-    Padding would be computed for nothing, and keep attention from its faster way (see
-    ``candidates/attention.py`` in training). A batch of one window wastes nothing here: beyond some
-    thirty tokens its cost per token is that of a full batch.
-    """
-    order = sorted(range(len(windows)), key=lambda index: -len(windows[index].input_ids))
-    for length, group in groupby(order, key=lambda index: len(windows[index].input_ids)):
-        members = list(group)
-        size = max(1, token_budget // length)
-        for start in range(0, len(members), size):
-            yield members[start : start + size]
+    """Members of each batch, longest first."""
+    lengths = [len(window.input_ids) for window in windows]
+    order = sorted(range(len(windows)), key=lambda index: -lengths[index])
+    start = 0
+    while start < len(order):
+        longest = lengths[order[start]]
+        stop = min(start + max(1, token_budget // longest), len(order))
+        while lengths[order[stop - 1]] < LEAST_FILLED * longest:
+            stop -= 1
+        yield order[start:stop]
+        start = stop
 
 
 def _combine(

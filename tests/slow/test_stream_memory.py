@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# Every length there is comes up, in ever new mixtures, so that each shape meets the memory pool.
+# Short replies, and now and then a long one with context: ever new shapes for the memory pool.
 PROGRAM = """
 import random, resource, sys
 from tactful import Classifier
@@ -19,7 +19,10 @@ chosen = random.Random(1)
 
 def replies(count):
     for number in range(count):
-        yield f"{number} " + " ".join(chosen.choices(words, k=chosen.randint(1, 20)))
+        long = number % 100 == 0
+        reply = " ".join(chosen.choices(words, k=chosen.randint(1, 300 if long else 20)))
+        context = " ".join(chosen.choices(words, k=chosen.randint(1, 99))) if long else None
+        yield f"{number} {reply}", context
 
 for _ in Classifier.load(sys.argv[1]).classify_many(replies(int(sys.argv[2]))):
     pass
