@@ -50,7 +50,10 @@ test: $(VENV)/.dev
 
 # What MLflow, a service with the extra registry, and Spark have installed: nothing of training.
 mlflow-test: $(VENV)/.dev
-	@for part in mlflow registry spark; do $(PYTHON) -m venv $(VENV)/light-$$part; done
+	@for part in mlflow registry spark; do \
+		$(PYTHON) -m venv $(VENV)/light-$$part && $(VENV)/light-$$part/bin/python -m pip install \
+			--quiet --disable-pip-version-check --constraint constraints.txt pip || exit 1; \
+	done
 	@$(VENV)/light-mlflow/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt numpy onnxruntime tokenizers typer pandas mlflow
 	@$(VENV)/light-registry/bin/python -m pip install --quiet --disable-pip-version-check \

@@ -48,6 +48,10 @@ def test_a_sweep_resumes_nests_its_runs_and_writes_the_best_as_a_diff(
 ) -> None:
     first, _ = swept(config, trials=1)
     assert first.trials == 1
+    # What was best so far need not stay so.
+    earlier = MlflowClient(f"sqlite:///{workplace}/mlflow.db")
+    for key in first.best:
+        earlier.set_tag(str(first.tracking_run), f"best.{key}", "another")
     # As a killed sweep leaves it: a trial that runs for ever.
     study = optuna.load_study(study_name=first.study, storage=f"sqlite:///{workplace}/sweeps.db")
     cut = study.ask()
@@ -73,6 +77,8 @@ def test_a_sweep_resumes_nests_its_runs_and_writes_the_best_as_a_diff(
     assert best.training.learning_rate == result.best["training.learning_rate"]
     parent = client.get_run(str(result.tracking_run))
     assert parent.data.metrics[f"best/{SCORE}"] == pytest.approx(result.score)
+    for key, value in result.best.items():
+        assert parent.data.tags[f"best.{key}"] == str(value)
     assert not (workplace / "runs").exists()
 
 

@@ -111,7 +111,9 @@ def sweep(
         raise RunError("no training of the sweep ended well; see the messages above")
     best = study.best_trial
     _write_best(out, path, overrides, best, study)
-    parent.log_params({f"best.{key}": value for key, value in best.params.items()})
+    # Tags, since MLflow takes no second value of a parameter, and a later part of the sweep may
+    # find a better one.
+    parent.set_tags({f"best.{key}": str(value) for key, value in best.params.items()})
     parent.log_metrics({f"best/{SCORE}": best.value or 0.0}, step=_ended(study))
     parent.attempt(lambda client, run: client.log_artifact(run, str(out)))
     parent.close("FINISHED")
