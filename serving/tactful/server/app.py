@@ -11,10 +11,12 @@ import pydantic.json_schema
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 import tactful
 from tactful.errors import InputError, TactfulError
 from tactful.server import page, schemas
+from tactful.server.direct import DirectRoutes
 from tactful.server.metrics import CONTENT_TYPE, Metrics
 from tactful.server.problems import (
     MEDIA_TYPE,
@@ -48,7 +50,7 @@ def build_app(
     metrics: Metrics,
     *,
     reloaded: Callable[[str | None], None] = lambda address: None,
-) -> FastAPI:
+) -> ASGIApp:
     """The service's routes.
 
     Args:
@@ -75,14 +77,10 @@ def build_app(
             headers["WWW-Authenticate"] = "Bearer"
         return Response(body, status, headers, media_type=MEDIA_TYPE)
 
-    @app.exception_handler(ClientDisconnect)
-    async def forget(request: Request, error: Exception) -> Response:
-        request.scope[CAUSE] = "client_gone"
-        return Response(status_code=CLIENT_GONE)
-
-    @app.exception_handler(Exception)
-    @app.exception_handler(TactfulError)
-    async def refuse(request: Request, error: Exception) -> Response:
+    def refuse(request: Request, error: Exception) -> Response:
+        if isinstance(error, ClientDisconnect):
+            request.scope[CAUSE] = "client_gone"
+            return Response(status_code=CLIENT_GONE)
         return answer(request, problem_of(error))
 
     @app.exception_handler(HTTPException)
@@ -97,7 +95,7 @@ def build_app(
             )
 
     @app.get("/", response_class=Response, include_in_schema=False)
-    async def playground() -> Response:
+    async def playground(request: Request) -> Response:
         return page.response()
 
     @app.get(
@@ -106,7 +104,7 @@ def build_app(
         response_model=schemas.State,
         responses=schemas.problem_responses(*_EVERYWHERE),
     )
-    async def healthz() -> Response:
+    async def healthz(request: Request) -> Response:
         return _json({"status": "alive"})
 
     @app.get(
@@ -115,7 +113,7 @@ def build_app(
         response_model=schemas.State,
         responses=schemas.problem_responses(*_EVERYWHERE, "not_ready", "draining"),
     )
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         service.check_ready()
         return _json({"status": "ready", "bundle": service.classifier.bundle.id})
 
@@ -128,7 +126,7 @@ def build_app(
             **schemas.problem_responses(*_EVERYWHERE),
         },
     )
-    async def show_metrics() -> Response:
+    async def show_metrics(request: Request) -> Response:
         metrics.state(ready=service.ready, waiting_tokens=service.waiting_tokens)
         return Response(metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
@@ -212,7 +210,7 @@ def build_app(
         return _json({"bundle": now, "previous": previous})
 
     _describe(app)
-    return app
+    return DirectRoutes(app, refuse)
 
 
 def _json(content: Any) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from typing import Any
 
 import h11
@@ -28,6 +29,11 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            # Head and body of an answer are written one after the other. asyncio switches Nagle's
+            # algorithm off only where a socket names its protocol, which accepted ones do not: the
+            # body would wait until the client's kernel acknowledges the head, 40 ms later.
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) > max_connections * _HARD_LIMIT:
                 transport.abort()
             else:
