@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -85,39 +86,43 @@ class EvidenceFinder:
 
     def _adjoin(self, word: int, later: int) -> bool:
         near = later - word - 1 <= _LARGEST_GAP
-        return near and not any(self._ends_sentence(index) for index in range(word, later))
-
-    def _ends_sentence(self, word: int) -> bool:
-        """Whether the sentence ends between a word and the next one."""
-        (start, end), (then, then_end) = self._words[word].tolist(), self._words[word + 1].tolist()
-        if "\n" in self._reply[end:then]:
-            return True
-        return _ends_sentence(self._reply[start:end], self._reply[then:then_end])
+        return near and self._sentences[word] == self._sentences[later]
 
     @cached_property
-    def _words(self) -> npt.NDArray[np.int64]:
-        """Start and end of each whitespace-delimited word that holds a token, ``[K, 2]``."""
+    def _sentences(self) -> list[int]:
+        """The number of each word's sentence."""
+        numbers = [0]
+        for (start, end), (then, then_end) in pairwise(self._words):
+            ends = "\n" in self._reply[end:then] or _ends_sentence(
+                self._reply[start:end], self._reply[then:then_end]
+            )
+            numbers.append(numbers[-1] + ends)
+        return numbers
+
+    @cached_property
+    def _words(self) -> list[tuple[int, int]]:
+        """Start and end of each whitespace-delimited word that holds a token."""
         read = int(self._offsets[-1, 1]) if len(self._offsets) else 0
-        words = []
-        for match in _WORD.finditer(self._reply):
-            if match.start() >= read:
-                break
-            end = min(match.end(), read) if self._truncated else match.end()
-            words.append((match.start(), end))
-        return np.array(words, dtype=np.int64).reshape(-1, 2)
+        words = [match.span() for match in _WORD.finditer(self._reply, 0, read)]
+        # The last word may go on after its last token.
+        rest = None if self._truncated else _WORD.match(self._reply, read)
+        if rest and words and words[-1][1] == read:
+            words[-1] = (words[-1][0], rest.end())
+        return words
 
     @cached_property
     def _token_words(self) -> npt.NDArray[np.int64]:
         """Index of each token's word, -1 for a token without a visible character, ``[n]``."""
         # By the last character: the tokens of some families begin with the space before a word.
         last = self._offsets[:, 1].astype(np.int64) - 1
-        index = np.searchsorted(self._words[:, 0], last, side="right") - 1
+        words = np.array(self._words, dtype=np.int64).reshape(-1, 2)
+        index = np.searchsorted(words[:, 0], last, side="right") - 1
         inside = (index >= 0) & (last >= self._offsets[:, 0])
-        inside[inside] = last[inside] < self._words[index[inside], 1]
+        inside[inside] = last[inside] < words[index[inside], 1]
         return np.where(inside, index, -1)
 
     def _trimmed(self, first: int, last: int) -> tuple[int, int]:
-        start, end = int(self._words[first, 0]), int(self._words[last, 1])
+        start, end = self._words[first][0], self._words[last][1]
         text = self._reply[start:end]
         kept = text.strip(_TRIMMED)
         if not kept:

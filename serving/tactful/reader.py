@@ -22,20 +22,28 @@ def to_reading(reply: str, labelled: Labelled, heads: Heads, bundle: str) -> Rea
     encoded = labelled.encoded
     finder = EvidenceFinder(reply, encoded.offsets, truncated=encoded.truncated)
 
-    def read(head: TaskHead, label: str) -> LabelReading:
-        index = head.task.names.index(label)
-        spans = []
+    def read(head: TaskHead, names: list[str]) -> tuple[LabelReading, ...]:
+        task = head.task
+        indices = [task.names.index(name) for name in names]
+        found: list[list[tuple[int, int]]] = [[] for _ in names]
         if head.evidence_thresholds is not None:
-            column = labelled.token_scores[:, tasks.slices[head.task.name].start + index]
-            spans = finder.spans(sigmoid(column), float(head.evidence_thresholds[index]))
-        evidence = tuple(Evidence(start, end, reply[start:end]) for start, end in spans)
-        return LabelReading(label, scores[head.task.name][label], evidence)
+            columns = labelled.token_scores[:, tasks.slices[task.name]].T[indices]
+            thresholds = head.evidence_thresholds[indices].tolist()
+            found = list(map(finder.spans, sigmoid(columns), thresholds))
+        return tuple(
+            LabelReading(
+                name,
+                scores[task.name][name],
+                tuple(Evidence(start, end, reply[start:end]) for start, end in spans),
+            )
+            for name, spans in zip(names, found, strict=True)
+        )
 
     labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
     for head in heads.heads:
         decided = decisions[head.task.name]
         if isinstance(decided, str):
-            labels[head.task.name] = read(head, decided)
+            [labels[head.task.name]] = read(head, [decided])
         else:
-            labels[head.task.name] = tuple(read(head, label) for label in decided)
+            labels[head.task.name] = read(head, decided)
     return Reading(labels, scores, encoded.truncated, bundle)
