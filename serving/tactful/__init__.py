@@ -9,6 +9,7 @@ reading.tone.label, reading.strategies[0].evidence[0].text
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from tactful.errors import BundleError, InputError, TactfulError
@@ -27,6 +28,11 @@ __all__ = [
     "TactfulError",
     "__version__",
 ]
+
+# onnxruntime's own builds report sessions to its makers, with digests of the graphs, and keep an id
+# of the machine; the variable is read when it is first imported. What reads people's letters must
+# not talk to anybody by itself. Who has set the variable decides.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

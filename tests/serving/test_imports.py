@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = {"torch", "transformers", "datasets", "mlflow", "pandas", "sklearn", "tactful_training"}
 
@@ -30,3 +33,27 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(tactful, "Labeller")
     assert sorted(set(tactful.__all__)) == sorted(tactful.__all__)
     assert all(hasattr(tactful, name) for name in tactful.__all__)
+
+
+CI = ("CI", "GITHUB_ACTIONS", "TF_BUILD")  # where onnxruntime reports nothing anyway
+
+
+@pytest.mark.parametrize("package", ["tactful", "tactful_training"])
+def test_onnxruntime_keeps_and_reports_nothing(package, sound_bundle, tmp_path) -> None:
+    if package != "tactful":
+        pytest.importorskip("torch")
+    told = ("ORT_", "XDG_", *CI)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(told)}
+    code = (
+        f"import {package}, onnxruntime\nfrom tactful import Classifier\n"
+        f"Classifier.load({str(sound_bundle)!r}).classify('sorry')"
+    )
+    subprocess.run([sys.executable, "-c", code], env=kept | {"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_wants_onnxruntime_to_report_may(monkeypatch) -> None:
+    code = "import os, tactful; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "0\n"
