@@ -111,25 +111,38 @@ RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
 benchmarks: $(RESULTS)
 .NOTPARALLEL: # trainings side by side would only starve each other
 
-# $(call measured,CONFIG,DATA,OPTIONS): the bundle is named like the result.
+BUNDLES := $(RESULTS:benchmarks/%.json=models/%/manifest.json)
+.SECONDARY: $(BUNDLES)
+
+# $(call trained,CONFIG,DATA,OPTIONS) and $(call measured,DATA): the bundle is named like the result.
+trained = $(BIN)/tactful train $(1) --set data.folder=$(2) $(3) --out $(@D)
+
 define measured
 @mkdir -p benchmarks
-$(BIN)/tactful train $(1) --set data.folder=$(2) $(3) --out models/$(basename $(@F))
-$(BIN)/tactful evaluate --bundle models/$(basename $(@F)) --data $(2) --json > $@.part
+$(BIN)/tactful evaluate --bundle models/$(basename $(@F)) --data $(1) --json > $@.part
 @mv $@.part $@
 endef
 
-benchmarks/goemotions-%.json: data_cards/goemotions/test.jsonl | $(VENV)/.train
-	$(call measured,goemotions,data_cards/goemotions,--set seed=$*)
+models/goemotions-%/manifest.json: data_cards/goemotions/test.jsonl | $(VENV)/.train
+	$(call trained,goemotions,data_cards/goemotions,--set seed=$*)
 
-benchmarks/esconv.json: data_cards/esconv/test.jsonl | $(VENV)/.train
-	$(call measured,esconv,data_cards/esconv)
+models/esconv/manifest.json: data_cards/esconv/test.jsonl | $(VENV)/.train
+	$(call trained,esconv,data_cards/esconv)
 
-benchmarks/esconv-reply-only.json: data_cards/esconv/test.jsonl | $(VENV)/.train
-	$(call measured,esconv,data_cards/esconv,--set name=esconv-reply-only --set encoding.use_context=false)
+models/esconv-reply-only/manifest.json: data_cards/esconv/test.jsonl | $(VENV)/.train
+	$(call trained,esconv,data_cards/esconv,--set name=esconv-reply-only --set encoding.use_context=false)
 
-benchmarks/epitome-%.json: data_sets/epitome-%/test.jsonl | $(VENV)/.train
-	$(call measured,epitome,data_sets/epitome-$*)
+models/epitome-%/manifest.json: data_sets/epitome-%/test.jsonl | $(VENV)/.train
+	$(call trained,epitome,data_sets/epitome-$*)
+
+benchmarks/goemotions-%.json: models/goemotions-%/manifest.json
+	$(call measured,data_cards/goemotions)
+
+benchmarks/esconv.json benchmarks/esconv-reply-only.json: benchmarks/%.json: models/%/manifest.json
+	$(call measured,data_cards/esconv)
+
+benchmarks/epitome-%.json: models/epitome-%/manifest.json
+	$(call measured,data_sets/epitome-$*)
 
 data_cards/goemotions/test.jsonl data_cards/esconv/test.jsonl: data_cards/%/test.jsonl: | $(VENV)/.train
 	$(BIN)/tactful data prepare $* --source $(SOURCES)/$*

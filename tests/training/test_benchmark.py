@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from tactful_training.benchmark.footprint import import_seconds, installed_bytes
-from tactful_training.benchmark.measure import Benchmark, SystemResult
+from tactful_training.benchmark.measure import Benchmark, SystemResult, evenly_spread
 from tactful_training.benchmark.peak import operations_per_token, peak
 from tactful_training.benchmark.process import SystemProcess
 from tactful_training.benchmark.profile import profile, render_profile
@@ -58,6 +58,12 @@ def test_the_table_says_how_many_times_faster(result: Benchmark) -> None:
         assert part in text
     assert "base 150 MB, train 1500 MB" in text
     assert "320 replies of 100 tokens" in text
+
+
+def test_rows_are_taken_from_all_over() -> None:
+    assert evenly_spread(range(10), 4) == [0, 2, 5, 7]
+    assert evenly_spread("abc", 20) == ["a", "b", "c"]
+    assert evenly_spread([], 3) == []
 
 
 def test_json_holds_every_round(result: Benchmark) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from tactful_training.model import LabelAttentionModel
 OURS = "tactful"
 OURS_FP32 = "tactful, fp32"
 _WARM_UP = 64  # replies
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ class Benchmark:
     peaks: dict[str, float]
     import_seconds: float
     installed: dict[str, int]
+
+
+def evenly_spread(rows: Sequence[Item], count: int) -> list[Item]:
+    """So many of the rows, from all over them: neighbours are alike in length and kind."""
+    count = min(count, len(rows))
+    return [rows[index * len(rows) // count] for index in range(count)]
 
 
 def run_benchmark(

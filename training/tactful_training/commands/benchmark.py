@@ -23,7 +23,7 @@ def benchmark(
     split: Annotated[
         str, typer.Option(help="Which rows of a data set; a file is read whole.")
     ] = "test",
-    replies: Annotated[int, typer.Option(min=1, help="How many of them, the first ones.")] = 320,
+    replies: Annotated[int, typer.Option(min=1, help="How many of them, evenly spread.")] = 320,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each system.")] = 5,
     singles: Annotated[
         int, typer.Option(min=1, help="Replies of each round that are also read one by one.")
@@ -56,7 +56,7 @@ def benchmark(
     from rich.console import Console
 
     from tactful.bundle import Bundle
-    from tactful_training.benchmark.measure import run_benchmark
+    from tactful_training.benchmark.measure import evenly_spread, run_benchmark
     from tactful_training.benchmark.report import plot as draw
     from tactful_training.benchmark.report import render, to_json
     from tactful_training.evaluation_data import load_labelled
@@ -64,7 +64,7 @@ def benchmark(
     if plot is not None and not plot.absolute().parent.is_dir():
         raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")
     tasks = Bundle.load(bundle).heads.tasks
-    rows = load_labelled(data, split, tasks).rows[:replies]
+    rows = evenly_spread(load_labelled(data, split, tasks).rows, replies)
     pairs = [(row.reply, row.context) for row in rows]
     if profile:
         from tactful_training.benchmark.profile import profile as run_profile
