@@ -96,15 +96,8 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         run = Run(config, material, work, TrackedRun(work), console)
         run.begin()
         tracker = run.tracked.tracker
-        try:
+        with tracker.closing():
             result = run.carry_out(out)
-        except KeyboardInterrupt:
-            tracker.close("KILLED")
-            raise
-        except Exception:
-            tracker.close("FAILED")
-            raise
-        tracker.close("FINISHED")
         if tracker.failure is None:
             work.remove()
         else:
