@@ -2,7 +2,9 @@
 
 python tests/slow/compare_services.py MODEL_URI [SECONDS]
 
-All three stay up and take turns; many clients send the same replies, one at a time each.
+All of them stay up and take turns; many clients send the same replies, one at a time each. The
+pipeline is served as FastAPI calls it, from many threads at once, and behind a lock, one call
+after the other, each with all threads.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ CLIENTS, ROUNDS = 64, 3
 BIN = Path(sys.executable).absolute().parent
 # What a team would write around a pipeline of the same encoder: FastAPI calls it in its threads.
 PIPELINE = """
-import os, sys, torch, transformers, uvicorn
+import contextlib, os, sys, threading, torch, transformers, uvicorn
 from fastapi import FastAPI
 from tactful_training.config import load_config
 from tactful_training.encoder import find_encoder
@@ -40,6 +42,7 @@ pipe = transformers.pipeline(
     tokenizer=transformers.AutoTokenizer.from_pretrained(folder),
     device="cpu", top_k=None, function_to_apply="sigmoid", truncation=True, max_length=256,
 )
+turn = threading.Lock() if sys.argv[3] == "locked" else contextlib.nullcontext()
 app = FastAPI()
 
 @app.get("/ping")
@@ -48,7 +51,8 @@ def ping() -> str:
 
 @app.post("/label")
 def label(body: dict) -> list:
-    return pipe(body["reply"])
+    with turn:
+        return pipe(body["reply"])
 
 uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")
 """
@@ -106,7 +110,7 @@ def load(port: int, path: str, bodies: list[bytes], seconds: float) -> tuple[flo
 
 
 def main(model: str, seconds: float) -> None:
-    ports = [free_port() for _ in range(3)]
+    ports = [free_port() for _ in range(4)]
     path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}  # MLflow calls uvicorn by its name
     threads = str(len(os.sched_getaffinity(0)))
     texts = replies()
@@ -121,7 +125,11 @@ def main(model: str, seconds: float) -> None:
             "/ping", "/invocations", [{"dataframe_records": [{"reply": text}]} for text in texts],
         ),
         "FastAPI and a transformers pipeline, fp32": (
-            [sys.executable, "-c", PIPELINE, str(ports[2]), threads],
+            [sys.executable, "-c", PIPELINE, str(ports[2]), threads, "threaded"],
+            "/ping", "/label", [{"reply": text} for text in texts],
+        ),
+        "FastAPI and a pipeline, one call at a time": (
+            [sys.executable, "-c", PIPELINE, str(ports[3]), threads, "locked"],
             "/ping", "/label", [{"reply": text} for text in texts],
         ),
     }  # fmt: skip

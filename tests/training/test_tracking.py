@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_a_run_is_gone_on_with_and_ends_once(uri: str) -> None:
     assert run.data.params["a.b"] == "None"
     assert len(run.data.params["long"]) == 6000
     assert run.data.metrics == {"train/loss": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_a_run_ends_as_its_block_does(
+    uri: str, error: type[BaseException] | None, status: str
+) -> None:
+    tracker = Tracker(uri)
+    tracker.open("tactful", "abc", None)
+    with nullcontext() if error is None else pytest.raises(error), tracker.closing():
+        if error is not None:
+            raise error
+    assert MlflowClient(uri).get_run(tracker.run_id).info.status == status
 
 
 def test_a_run_that_the_store_has_not_is_begun_anew(uri: str) -> None:

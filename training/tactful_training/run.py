@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,24 +14,18 @@ from rich.console import Console
 from tactful.bundle import Bundle
 from tactful.classifier import Classifier
 from tactful.cpu import available_cpus
-from tactful.decisions import Heads
 from tactful.engine import Engine
-from tactful.inference import RowOutput
 from tactful.writing import check_target
-from tactful_training.calibration import calibrate
-from tactful_training.candidates.build import Builder
-from tactful_training.candidates.choose import Choice, choice_lines, choose
-from tactful_training.candidates.measure import Measured, measure, rates
+from tactful_training.candidates.choose import Choice
 from tactful_training.config_schema import Config
 from tactful_training.encoder import load_encoder
 from tactful_training.environment import describe_environment, git_commit
 from tactful_training.epochs import Epoch
-from tactful_training.errors import ExportError
 from tactful_training.evaluation import evaluate_classifier
 from tactful_training.evaluation_result import Evaluation
-from tactful_training.evidence_words import evidence_tasks
-from tactful_training.export import Parity, check_parity, export_onnx
+from tactful_training.export import export_onnx
 from tactful_training.features import Collator, TrainingRows, encode_rows
+from tactful_training.forms import as_served, choose_form, exportable
 from tactful_training.losses import Loss
 from tactful_training.material import (
     Material,
@@ -40,7 +34,7 @@ from tactful_training.material import (
     weights_without_task,
 )
 from tactful_training.memory import keep_freed_memory
-from tactful_training.model import LabelAttentionModel, prior_log_odds, torch_forward
+from tactful_training.model import LabelAttentionModel, prior_log_odds
 from tactful_training.model_card import RunRecord
 from tactful_training.packing import pack
 from tactful_training.precision import Precision, choose_precision
@@ -96,15 +90,8 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         run = Run(config, material, work, TrackedRun(work), console)
         run.begin()
         tracker = run.tracked.tracker
-        try:
+        with tracker.closing():
             result = run.carry_out(out)
-        except KeyboardInterrupt:
-            tracker.close("KILLED")
-            raise
-        except Exception:
-            tracker.close("FAILED")
-            raise
-        tracker.close("FINISHED")
         if tracker.failure is None:
             work.remove()
         else:
@@ -144,8 +131,8 @@ class Run:
             fitted = self.fit(loss, validation, precision)
             self.work.save_fitted(fitted)
         self.tracked.after_training(fitted.epochs)
-        choice, parity = self.export(fitted, validation)
-        engine = self.engine(choice.shipped)
+        choice, parity = choose_form(config, material, fitted, validation, say=self.say)
+        engine = as_served(choice.shipped, material)
         self.say("evaluating on the validation and test splits")
         evaluations = self.evaluate(engine, choice)
         record = RunRecord(
@@ -226,7 +213,7 @@ class Run:
         encoder = load_encoder(material.encoder, config.model)
         check_fit(encoder, material, config.encoding.max_tokens)
         # An encoder or an opset that cannot be exported is found out now, not after training.
-        export_onnx(self.exportable(), opset=config.export.opset)
+        export_onnx(exportable(config, material), opset=config.export.opset)
         transformers.set_seed(config.seed)  # the heads' first weights
         model = LabelAttentionModel(encoder, material.tasks.size, dropout=config.model.dropout)
         model.start_at(prior_log_odds(rows.targets, material.tasks))
@@ -254,66 +241,6 @@ class Run:
         self.say(epoch_line(epoch, self.config.training.epochs))
         self.tracked.send_epochs((epoch,))
 
-    def export(self, fitted: Fitted, validation: Validation) -> tuple[Choice, Parity]:
-        """The best weights as ONNX, in the form that ships, and the proof of its fp32 form."""
-        config, material = self.config, self.material
-        model = self.exportable()
-        model.load_state_dict(fitted.weights)
-        build = Builder(
-            export_onnx(model, opset=config.export.opset),
-            model.encoder.config,
-            config.quantisation,
-            material.sample("train", config.quantisation.calibration_rows, config.seed),
-            material.encoding,
-            material.tasks,
-        )
-        rows = material.rows["validation"]
-        fp32 = measure(build.fp32(), rows, validation, self.calibrate)
-        reference = validation.outputs(torch_forward(model))
-        parity = check_parity(reference, fp32.outputs, tolerance=config.export.tolerance)
-        fused = ", ".join(f"{count} {name}" for name, count in build.fused.operators.items())
-        self.say(
-            f"exported to ONNX (fused: {fused or 'nothing'}); largest difference to PyTorch on "
-            f"{parity.rows} validation rows: logits {parity.logits:.1e}, token scores "
-            f"{parity.token_scores:.1e}"
-        )
-        measured = [fp32]
-        failed: dict[str, str] = {}
-        for name in config.quantisation.candidates:
-            try:
-                measured.append(measure(build.int8(name), rows, validation, self.calibrate))
-            except ExportError as error:  # one form less to choose from
-                failed[name] = str(error)
-        speeds = rates([each.candidate for each in measured], validation)
-        choice = choose(measured, speeds, config.quantisation, failed)
-        for line in choice_lines(choice):
-            self.say(line)
-        return choice, parity
-
-    def exportable(self) -> LabelAttentionModel:
-        """The model before training, in the form that can be exported."""
-        encoder = load_encoder(self.material.encoder, self.config.model, attention="eager")
-        return LabelAttentionModel(encoder, self.material.tasks.size).eval()
-
-    def calibrate(self, outputs: Sequence[RowOutput]) -> Heads:
-        """Calibration and thresholds from what the exported graph says of validation."""
-        config, material = self.config, self.material
-        with_evidence = config.loss.evidence_weight > 0
-        return calibrate(
-            material.rows["validation"],
-            outputs,
-            material.tasks,
-            encoding=config.encoding,
-            min_positives=config.calibration.min_positives,
-            threshold_pull=config.calibration.threshold_pull,
-            evidence_tasks=evidence_tasks(material.rows["train"]) if with_evidence else (),
-        )
-
-    def engine(self, measured: Measured) -> Engine:
-        """A candidate as serving runs it."""
-        tokenizer = self.material.encoder.tokenizer
-        return Engine(measured.heads, tokenizer, measured.candidate.content)
-
     def evaluate(self, engine: Engine, choice: Choice) -> dict[str, Evaluation]:
         """Measure the model as it will be served, with its decisions and evidence.
 
@@ -323,7 +250,7 @@ class Run:
         measured = {"validation": self.read_split(engine, "validation")}
         fp32 = choice.measured[0]
         if choice.shipped is not fp32:
-            measured["fp32_test"] = self.read_split(self.engine(fp32), "test")
+            measured["fp32_test"] = self.read_split(as_served(fp32, self.material), "test")
         measured["test"] = self.read_split(engine, "test")  # last: what the model card speaks of
         return measured
 

@@ -134,6 +134,17 @@ class _TrialRun(Run):
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
+    def score(self) -> float | None:
+        """The best validation score of the training; None where it was pruned."""
+        loss, validation = self.objective()
+        try:
+            fitted = self.fit(loss, validation, self.precision())
+        except optuna.TrialPruned:
+            self.tracked.tracker.set_tags({"sweep.pruned": "true"})
+            return None
+        self.tracked.after_training(fitted.epochs)
+        return max(epoch.metrics[SCORE] for epoch in fitted.epochs)
+
 
 def _try(
     name: str,
@@ -155,28 +166,14 @@ def _try(
                 tags["mlflow.parentRunId"] = parent
             run = _TrialRun(chosen, material, work, TrackedRun(work, tags), console, trial)
             run.begin()
-            tracker = run.tracked.tracker
-            try:
-                loss, validation = run.objective()
-                fitted = run.fit(loss, validation, run.precision())
-            except optuna.TrialPruned:
-                tracker.set_tags({"sweep.pruned": "true"})
-                tracker.close("FINISHED")
-                work.remove()
-                raise
-            except KeyboardInterrupt:
-                tracker.close("KILLED")
-                raise
-            except Exception:
-                tracker.close("FAILED")
-                raise
-            run.tracked.after_training(fitted.epochs)
-            tracker.close("FINISHED")
+            with run.tracked.tracker.closing():
+                score = run.score()
             work.remove()
-        study.tell(trial, max(epoch.metrics[SCORE] for epoch in fitted.epochs))
-    except optuna.TrialPruned:
-        console.print("pruned: behind the median of the others")
-        study.tell(trial, state=TrialState.PRUNED)
+        if score is None:
+            console.print("pruned: behind the median of the others")
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, score)
     except TactfulError as error:
         console.print(f"warning: {error}", style="yellow", highlight=False, markup=False)
         study.tell(trial, state=TrialState.FAIL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -147,6 +148,19 @@ class Tracker:
             self._monitor.finish()
             self._monitor = None
         self._attempt(lambda: self._client.set_terminated(self._run, status))
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """End the run with the block: finished, killed by an interrupt or failed by an error."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.close("KILLED")
+            raise
+        except Exception:
+            self.close("FAILED")
+            raise
+        self.close("FINISHED")
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """Do it unless something failed before; never raise."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful_training.commands.options import SplitOption
 from tactful_training.errors import DataError
 from tactful_training.extra import require_train_extra
 
@@ -20,9 +21,7 @@ def benchmark(
             metavar="FOLDER_OR_FILE", help="Replies to read: a data set, or a file of rows."
         ),
     ] = "data_cards/support_replies",
-    split: Annotated[
-        str, typer.Option(help="Which rows of a data set; a file is read whole.")
-    ] = "test",
+    split: SplitOption = "test",
     replies: Annotated[int, typer.Option(min=1, help="How many of them, evenly spread.")] = 320,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each system.")] = 5,
     singles: Annotated[

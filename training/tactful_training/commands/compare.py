@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import JsonOption
+from tactful_training.commands.options import SplitOption
 from tactful_training.extra import require_train_extra
 
 
@@ -24,9 +25,7 @@ def compare(
             "labelled or not.",
         ),
     ],
-    split: Annotated[
-        str, typer.Option(help="Which rows of a data set; a file is read whole.")
-    ] = "test",
+    split: SplitOption = "test",
     slice_: Annotated[
         list[str] | None,
         typer.Option("--slice", metavar="COLUMN", help="Slice flips by this column; repeatable."),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful_training.commands.options import SplitOption
 from tactful_training.errors import DataError
 from tactful_training.extra import require_train_extra
 
@@ -20,9 +21,7 @@ def evaluate(
             help="A data set (folder with a card), or a .jsonl, .csv or .parquet file of rows.",
         ),
     ],
-    split: Annotated[
-        str, typer.Option(help="Which rows of a data set; a file is read whole.")
-    ] = "test",
+    split: SplitOption = "test",
     bundle: BundleOption = DEFAULT_BUNDLE,
     baseline: Annotated[
         bool,

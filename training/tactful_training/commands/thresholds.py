@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful_training.commands.options import SplitOption
 from tactful_training.extra import require_train_extra
 
 
@@ -27,9 +28,7 @@ def thresholds(
             "may be repeated.",
         ),
     ],
-    split: Annotated[
-        str, typer.Option(help="Which rows of a data set; a file is read whole.")
-    ] = "validation",
+    split: SplitOption = "validation",
     bundle: BundleOption = DEFAULT_BUNDLE,
     out: Annotated[
         Path | None,
