@@ -7,12 +7,14 @@ import secrets
 import socket
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tactful.server.problems import raw_response
 
 _HARD_LIMIT = 1.5  # of the allowed connections: beyond it not even a refusal is written
+# Bytes of one request that are not its body: head, trailers, the sizes of chunks. The parser itself
+# would take any number.
+_LARGEST_HEAD = 2**16
 
 
 def bounded_protocol(max_connections: int, receive_seconds: float) -> type[asyncio.Protocol]:
@@ -23,9 +25,10 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
         receive_seconds: how long the head of a request may take, and a receiver may block.
     """
 
-    class BoundedProtocol(H11Protocol):
+    class BoundedProtocol(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
         _reader_timer: asyncio.TimerHandle | None = None
+        _beside_body = 0  # bytes of the present request
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -40,8 +43,19 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
                 self._watch_head()
 
         def data_received(self, data: bytes) -> None:
+            self._beside_body += len(data)
             super().data_received(data)
+            if self._beside_body > _LARGEST_HEAD and not self.transport.is_closing():
+                self.send_400_response(f"more than {_LARGEST_HEAD} bytes are not its body")
             self._watch_head()
+
+        def on_body(self, body: bytes) -> None:
+            self._beside_body -= len(body)
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._beside_body = 0
+            super().on_message_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -53,8 +67,8 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
 
         def _watch_head(self) -> None:
             # Between requests of one connection uvicorn's keep-alive timer watches.
-            waits = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
-            if not waits:
+            answered = self.cycle is None or self.cycle.response_complete
+            if not answered or self.timeout_keep_alive_task is not None:
                 self._stop(self._timer)
                 self._timer = None
             elif self._timer is None:

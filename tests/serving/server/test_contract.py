@@ -187,6 +187,37 @@ def test_what_is_no_http_is_a_problem_document(service):
 @pytest.mark.parametrize(
     "sent",
     [
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 30_000,
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 150_000,
+        b"POST /v1/label HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + b"X: y\r\n" * 30_000,
+        b"\r\n" * 75_000,
+    ],
+    ids=["lines", "one line", "trailers", "empty lines"],
+)
+def test_what_is_no_body_is_bounded(service, sent):
+    try:
+        answer = exchange(service, sent)
+    except ConnectionError:  # it was ended before the rest was read
+        return
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "http_malformed"
+
+
+def test_requests_may_follow_each_other_without_waiting(service):
+    body = b'{"reply": "sorry"}'
+    head = b"POST /v1/label HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    one = head + b"Content-Length: %d\r\n" % len(body)
+    answer = exchange(
+        service, 3 * (one + b"\r\n" + body) + one + b"Connection: close\r\n\r\n" + body
+    )
+    assert answer.count(b"HTTP/1.1 200 ") == 4
+    assert answer.count(b'"apology"') >= 4
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
         b"",
         b"POST /v1/label HTT",
         b"POST /v1/label HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

@@ -82,6 +82,8 @@ def raw(running, rng):
             head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
             head + b"Expect: 100-continue\r\nContent-Length: 30000000\r\n\r\n",
             head + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+            head + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: a\r\n" * 100_000,
+            head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;" + b"a" * 100_000,
             b"\x16\x03\x01\x02\x00\x01\x00" + os.urandom(200),
             b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
             b"GET /%ff%00/../.. HTTP/1.1\r\nHost: a\r\n\r\n",
