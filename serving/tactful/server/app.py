@@ -83,6 +83,10 @@ def build_app(
             return Response(status_code=CLIENT_GONE)
         return answer(request, problem_of(error))
 
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        return refuse(request, error)
+
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -28,17 +28,22 @@ class DirectRoutes:
     Args:
         app: its routes have fixed paths, and handlers of one parameter, the request.
         refuse: the answer to a request that a handler could not serve.
+
+    Raises:
+        ValueError: a route is none of these.
     """
 
     def __init__(self, app: FastAPI, refuse: Callable[[Request, Exception], Response]) -> None:
         self._app = app
         self._refuse = refuse
-        self._routes = {
-            (method, route.path): route
-            for route in app.routes
-            if isinstance(route, APIRoute)
-            for method in route.methods or ()
-        }
+        self._routes: dict[tuple[str, str], APIRoute] = {}
+        for route in app.routes:
+            if isinstance(route, APIRoute):
+                if route.param_convertors or route.dependencies:
+                    raise ValueError(
+                        f"{route.path} needs FastAPI's layers, which are left out here"
+                    )
+                self._routes |= {(method, route.path): route for method in route.methods or ()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.

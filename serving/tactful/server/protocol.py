@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tactful.server.problems import raw_response
 
 _HARD_LIMIT = 1.5  # of the allowed connections: beyond it not even a refusal is written
-# Bytes of one request that are not its body: head, trailers, the sizes of chunks. The parser itself
-# would take any number.
-_LARGEST_HEAD = 2**16
 
 
 def bounded_protocol(max_connections: int, receive_seconds: float) -> type[asyncio.Protocol]:
@@ -25,41 +24,36 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
         receive_seconds: how long the head of a request may take, and a receiver may block.
     """
 
-    class BoundedProtocol(HttpToolsProtocol):
+    class BoundedProtocol(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
         _reader_timer: asyncio.TimerHandle | None = None
-        _beside_body = 0  # bytes of the present request
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             # Head and body of an answer are written one after the other. asyncio switches Nagle's
             # algorithm off only where a socket names its protocol, which accepted ones do not: the
             # body would wait until the client's kernel acknowledges the head, 40 ms later.
-            connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # it may be gone already
+                connection = transport.get_extra_info("socket")
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) > max_connections * _HARD_LIMIT:
                 transport.abort()
             else:
                 self._watch_head()
 
         def data_received(self, data: bytes) -> None:
-            self._beside_body += len(data)
             super().data_received(data)
-            if self._beside_body > _LARGEST_HEAD and not self.transport.is_closing():
-                self.send_400_response(f"more than {_LARGEST_HEAD} bytes are not its body")
             self._watch_head()
-
-        def on_body(self, body: bytes) -> None:
-            self._beside_body -= len(body)
-            super().on_body(body)
-
-        def on_message_complete(self) -> None:
-            self._beside_body = 0
-            super().on_message_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._watch_head()
+            if self.transport.is_closing():
+                self._abort_later()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._abort_later()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop(self._timer, self._reader_timer)
@@ -67,8 +61,8 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
 
         def _watch_head(self) -> None:
             # Between requests of one connection uvicorn's keep-alive timer watches.
-            answered = self.cycle is None or self.cycle.response_complete
-            if not answered or self.timeout_keep_alive_task is not None:
+            waits = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+            if not waits:
                 self._stop(self._timer)
                 self._timer = None
             elif self._timer is None:
@@ -91,13 +85,21 @@ def bounded_protocol(max_connections: int, receive_seconds: float) -> type[async
             ):
                 self.transport.write(answer)
             self.transport.close()
+            self._abort_later()
 
         def pause_writing(self) -> None:
             super().pause_writing()
+            self._abort_later()
+
+        def _abort_later(self) -> None:
+            # A transport that was closed waits until the client has taken what is left: for ever,
+            # if it takes nothing.
+            self._stop(self._reader_timer)
             self._reader_timer = self.loop.call_later(receive_seconds, self.transport.abort)
 
         def resume_writing(self) -> None:
-            self._stop(self._reader_timer)
+            if not self.transport.is_closing():
+                self._stop(self._reader_timer)
             super().resume_writing()
 
         def _stop(self, *timers: asyncio.TimerHandle | None) -> None:
