@@ -243,8 +243,7 @@ def test_an_offer_to_upgrade_is_ignored(service):
     [
         b"",
         b"POST /v1/label HTT",
-        b"POST /v1/label HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 20\r\n\r\n{",
+        LABEL + b"Content-Length: 20\r\n\r\n{",
     ],
     ids=["nothing", "half a head", "half a body"],
 )
@@ -257,8 +256,7 @@ def test_slow_senders_get_a_timeout(service, sent):
 def test_a_sender_who_goes_away_harms_nobody(service, http):
     host, port = service.url.removeprefix("http://").split(":")
     body = b'{"reply": "sorry"}'
-    head = b"POST /v1/label HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-    head += b"Content-Length: %d\r\n\r\n" % len(body)
+    head = LABEL + b"Content-Length: %d\r\n\r\n" % len(body)
     for sent in (head[:30], head, head + body[:5], head + body):
         for _ in range(5):
             with socket.create_connection((host, int(port))) as connection:
