@@ -79,14 +79,11 @@ class Classifier:
         Raises:
             InputError: names the index of the item; readings of items before it were given.
         """
-        if errors not in ("raise", "return"):
-            raise ValueError(f"errors is {errors!r}, allowed: 'raise', 'return'")
-        if isinstance(items, str | bytes):
-            raise TypeError("items must be replies or (reply, context) pairs, not one text")
+        check_many(items, errors)
         return self._stream(items, raising=errors == "raise")
 
     def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
-        pairs = starmap(_pair_or_error, enumerate(items))
+        pairs = starmap(pair_or_error, enumerate(items))
         for result in label_stream(self.bundle.engine, pairs, self._reading):
             if raising and isinstance(result, InputError):
                 raise result
@@ -117,7 +114,16 @@ def checked_pair(reply: object, context: object) -> Pair:
     return reply, context
 
 
-def _pair_or_error(index: int, item: object) -> Pair | InputError:
+def check_many(items: object, errors: object) -> None:
+    """Raise TypeError or ValueError where the arguments of `classify_many` are no such thing."""
+    if errors not in ("raise", "return"):
+        raise ValueError(f"errors is {errors!r}, allowed: 'raise', 'return'")
+    if isinstance(items, str | bytes):
+        raise TypeError("items must be replies or (reply, context) pairs, not one text")
+
+
+def pair_or_error(index: int, item: object) -> Pair | InputError:
+    """One of many items as a pair, or an InputError that names its index."""
     reply, context = item, None
     if isinstance(item, tuple | list):
         if len(item) != 2:

@@ -18,7 +18,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
-from tactful.classifier import Item
+from tactful.classifier import Item, check_many, pair_or_error
 from tactful.errors import InputError, MissingExtraError, TactfulError
 from tactful.readings import Reading
 
@@ -118,10 +118,7 @@ class Client:
             InputError: names the index of the item; readings of items before it were given.
             ServiceError: there is no answer, or another problem.
         """
-        if errors not in ("raise", "return"):
-            raise ValueError(f"errors is {errors!r}, allowed: 'raise', 'return'")
-        if isinstance(items, str | bytes):
-            raise TypeError("items must be replies or (reply, context) pairs, not one text")
+        check_many(items, errors)
         return self._stream(items, raising=errors == "raise")
 
     def bundle(self) -> dict[str, Any]:
@@ -151,21 +148,16 @@ class Client:
         self.close()
 
     def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
-        source = iter(items)
-        index = 0
-        while chunk := list(islice(source, self._batch_items)):
-            pairs = [item if isinstance(item, tuple) else (item, None) for item in chunk]
-            body = {"items": [_body(reply, context) for reply, context in pairs]}
-            for answer in self._ask("POST", "/v1/label", body)["items"]:
-                if "error" not in answer:
-                    yield Reading.from_dict(answer)
-                else:
-                    told = answer["error"]
-                    error = InputError(told["code"], f"item {index}: {told['message']}")
-                    if raising:
-                        raise error
-                    yield error
-                index += 1
+        numbered = enumerate(items)
+        while chunk := list(islice(numbered, self._batch_items)):
+            pairs = [(index, pair_or_error(index, item)) for index, item in chunk]
+            sent = [_body(*pair) for _, pair in pairs if not isinstance(pair, InputError)]
+            answers = iter(self._ask("POST", "/v1/label", {"items": sent})["items"] if sent else ())
+            for index, pair in pairs:
+                result = pair if isinstance(pair, InputError) else _result(index, next(answers))
+                if raising and isinstance(result, InputError):
+                    raise result
+                yield result
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         for tried in range(self._retries + 1):
@@ -198,6 +190,13 @@ class Client:
 
 def _body(reply: object, context: object) -> dict[str, object]:
     return {"reply": reply} if context is None else {"reply": reply, "context": context}
+
+
+def _result(index: int, answer: Mapping[str, Any]) -> Reading | InputError:
+    if "error" not in answer:
+        return Reading.from_dict(answer)
+    told = answer["error"]
+    return InputError(told["code"], f"item {index}: {told['message']}")
 
 
 def _pause(tried: int, retry_after: str | None) -> None:

@@ -95,6 +95,20 @@ def test_what_cannot_be_read_is_told_as_the_library_tells_it(client):
         client.label_many(REPLY)
 
 
+def test_items_of_any_form_are_told_apart_as_by_the_library(client, classifier):
+    items = [[REPLY, "my parcel is late"], (REPLY, None, "late"), 5, None, (REPLY, 5), "", REPLY]
+
+    def told(results):
+        return [
+            (result.code, str(result)) if isinstance(result, InputError) else result
+            for result in results
+        ]
+
+    expected = told(classifier.classify_many(items, errors="return"))
+    assert [isinstance(result, Reading) for result in expected] == [True, *[False] * 5, True]
+    assert told(client.label_many(items, errors="return")) == expected
+
+
 def test_other_problems_keep_their_document(service):
     with Client(service.url, batch_items=1000) as greedy, pytest.raises(ServiceError) as caught:
         list(greedy.label_many([REPLY] * 30))
