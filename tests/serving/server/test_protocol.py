@@ -11,36 +11,79 @@ uvicorn = pytest.importorskip("uvicorn")
 
 from tactful.server.protocol import bounded_protocol  # noqa: E402
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
-def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head():
-    options = []
 
-    async def app(scope, receive, send):
-        options.append(connection().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"read"})
+def serve(app, client, *, receive_seconds=10, buffer=None):
+    """What a client of an application gets: ``await client(port, server)``.
 
-    def connection():
-        [protocol] = server.server_state.connections
-        return protocol.transport.get_extra_info("socket")
-
-    async def ask(port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        writer.close()
-        return answer
+    Args:
+        buffer: bytes that the kernel takes of an answer before its client reads; None: many.
+    """
 
     async def main():
         # As `tactful serve` listens: accepted connections do not name their protocol.
         listener = socket.create_server(("127.0.0.1", 0))
+        if buffer is not None:  # accepted connections inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        answer = await ask(listener.getsockname()[1])
+        result = await client(listener.getsockname()[1], server)
         server.should_exit = True
         await serving
-        return answer
+        return result
 
-    http = bounded_protocol(max_connections=8, receive_seconds=10)
+    http = bounded_protocol(max_connections=8, receive_seconds=receive_seconds)
     server = uvicorn.Server(uvicorn.Config(app, http=http, ws="none", lifespan="off"))
-    assert asyncio.run(main()).endswith(b"read\r\n0\r\n\r\n")
-    assert options == [1]
+    return asyncio.run(main())
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"read"})
+
+    async def ask(port, server):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+        [protocol] = server.server_state.connections
+        connection = protocol.transport.get_extra_info("socket")
+        option = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.write(REQUEST)
+        answer = await reader.read()
+        writer.close()
+        return option, answer
+
+    option, answer = serve(app, ask)
+    assert option == 1
+    assert answer.endswith(b"read\r\n0\r\n\r\n")
+
+
+def test_a_client_that_never_reads_its_answer_does_not_keep_the_connection():
+    size = 60_000  # less than what a transport takes before it pauses the application
+
+    async def app(scope, receive, send):
+        length = (b"content-length", str(size).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": b"a" * size})
+
+    async def ask(port, server):
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            deaf.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", port))
+            deaf.send(REQUEST)
+            while not server.server_state.total_requests:
+                await asyncio.sleep(0.01)
+            [protocol] = server.server_state.connections
+            async with asyncio.timeout(10):
+                while not protocol.transport.is_closing():
+                    await asyncio.sleep(0.01)
+            left = protocol.transport.get_write_buffer_size()
+            async with asyncio.timeout(10):
+                while server.server_state.connections:
+                    await asyncio.sleep(0.01)
+            return left
+
+    # Closed by the service, its rest not taken: gone all the same.
+    assert serve(app, ask, receive_seconds=0.5, buffer=1) > 0
