@@ -21,6 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tactful import BundleError, Classifier
+from tactful.tasks import Task, Tasks
 from tactful.writing import write_bundle
 from tactful_training.commands.compare import compare
 from tactful_training.commands.promote import promote
@@ -28,6 +29,7 @@ from tactful_training.config_schema import Config
 from tactful_training.errors import ConfigError, DataError, RunError
 from tactful_training.promoting.policy import load_policy
 from tactful_training.promoting.promotion import _lock
+from tactful_training.registration import register
 from tactful_training.run import TrainingResult, train
 from tactful_training.summary import registration_lines
 
@@ -133,6 +135,20 @@ def test_the_first_that_reaches_the_floors_is_champion_and_later_ones_challenge(
     assert f"runs/{here['good'].tracking_run}" in made.description
     assert "moves/micro_f1: " in made.description
     assert made.tags["bundle"] == here["good"].bundle
+
+
+def test_a_model_for_other_tasks_challenges_nobody(here: dict[str, Any]) -> None:
+    client: MlflowClient = here["client"]
+    run_id = here["bad"].tracking_run
+    tasks = Tasks((Task("flags", "multilabel", {"rude": "", "late": ""}),))
+    client.set_registered_model_alias("tactful", "challenger", "2")
+    found = register(client, run_id, here["bad"].out, tasks, headline={}, tags={}, obstacles=[])
+    assert (found.version, found.champion, found.other_tasks) == ("3", False, "moves, mood")
+    assert str(client.get_model_version_by_alias("tactful", "challenger").version) == "2"
+    assert (
+        "no challenger; the champion has other tasks: moves, mood" in (registration_lines(found)[0])
+    )
+    client.set_registered_model_alias("tactful", "challenger", "3")
 
 
 def test_a_run_shows_what_it_was_made_of_and_how_it_went(here: dict[str, Any]) -> None:

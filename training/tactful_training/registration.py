@@ -26,6 +26,7 @@ MODEL = "tactful"
 CHAMPION, CHALLENGER = "champion", "challenger"
 ARTIFACT = "model"
 """Name of the logged model within its run."""
+_TASKS = "tasks"  # tag of a version: the names of its tasks
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers", "typer")
 _EXAMPLE = {
     "reply": ["I'm so sorry, Ana. I've sent a new one today.", "Thanks for your patience!"],
@@ -41,11 +42,13 @@ class Registration:
         version: of the registered model.
         champion: whether it became the champion at once, there being none.
         obstacles: why it did not; empty where there is a champion already.
+        other_tasks: the champion's tasks, where the bundle has others: then it is no challenger.
     """
 
     version: str
     champion: bool
     obstacles: Sequence[str] = ()
+    other_tasks: str | None = None
 
 
 def register(
@@ -60,6 +63,9 @@ def register(
 ) -> Registration:
     """Log the bundle as a model of the run and register it as challenger; twice is once.
 
+    A bundle for other tasks than the champion's is registered and challenges nobody: no policy
+    could compare the two, and a real challenger would lose its alias.
+
     Args:
         client: of the tracking server.
         run_id: the run that made the bundle.
@@ -71,10 +77,14 @@ def register(
     """
     found = client.search_model_versions(f"run_id='{run_id}'")
     there = [each for each in found if each.name == MODEL]
+    own = ", ".join(task.name for task in tasks)
+    tags = {**tags, _TASKS: own}
     made = there[0] if there else _register(client, run_id, bundle, tasks, headline, tags)
     number = str(made.version)
-    client.set_registered_model_alias(MODEL, CHALLENGER, number)
     champion = find_alias(client, CHAMPION)
+    if champion is not None and (others := champion.tags.get(_TASKS, own)) != own:
+        return Registration(number, False, other_tasks=others)
+    client.set_registered_model_alias(MODEL, CHALLENGER, number)
     if champion is not None:
         return Registration(number, str(champion.version) == number)
     if not obstacles:

@@ -42,6 +42,11 @@ def registration_lines(registration: Registration) -> list[str]:
     name = f"model   {MODEL} version {registration.version}"
     if registration.champion:
         return [f"{name}: challenger, and champion (models:/{MODEL}@{CHAMPION})"]
+    if registration.other_tasks is not None:
+        return [
+            f"{name}: no challenger; the champion has other tasks: {registration.other_tasks}",
+            "        to leave such models out of the registry: --set tracking.register_model=false",
+        ]
     lines = [f"{name}: challenger (models:/{MODEL}@{CHALLENGER})"]
     if registration.obstacles:
         lines.append("        not the champion, though there is none yet:")
