@@ -109,6 +109,7 @@ RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
 	benchmarks/esconv-reply-only.json $(EPITOME:%=benchmarks/epitome-%.json)
 
 benchmarks: $(RESULTS)
+	@$(BIN)/python -m tactful_training.public.figures
 .NOTPARALLEL: # trainings side by side would only starve each other
 
 BUNDLES := $(RESULTS:benchmarks/%.json=models/%/manifest.json)
