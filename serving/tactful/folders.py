@@ -1,7 +1,7 @@
 """Folders that are replaced as a whole: written aside, checked, then moved in.
 
 A crash leaves the old folder or the new one, never a part of one. Between two renames neither may
-stand in its place; the next write puts the old one back.
+stand in its place; the next write, or `recover`, puts the old one back.
 """
 
 from __future__ import annotations
@@ -56,6 +56,21 @@ def replace_folder(
     return checked
 
 
+def recover(folder: Path) -> None:
+    """Put back a folder that a crash left aside; where there is none nothing is touched.
+
+    Waits for a writer that is at work beside it.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if os.path.exists(folder) or not os.path.isdir(folder.parent):
+        return
+    if any(_left(folder, "old")):
+        with _locked(folder.parent):
+            _recover(folder)
+
+
 def aside(path: Path, role: str) -> Path:
     """A name beside ``path`` that nothing has."""
     return path.with_name(f".{path.name}.{role}-{secrets.token_hex(4)}")
@@ -82,14 +97,18 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _recover(folder: Path) -> None:
     """Undo what a crash left: put back a folder that was moved aside, drop the rest."""
-    name = glob.escape(folder.name)
-    for old in sorted(folder.parent.glob(f".{name}.old-*")):
+    for old in sorted(_left(folder, "old")):
         if folder.exists():
             shutil.rmtree(old)
         else:
             os.rename(old, folder)
-    for new in folder.parent.glob(f".{name}.new-*"):
+    for new in _left(folder, "new"):
         shutil.rmtree(new)
+
+
+def _left(folder: Path, role: str) -> Iterator[Path]:
+    """What writers that were killed left of that role."""
+    return folder.parent.glob(f".{glob.escape(folder.name)}.{role}-*")
 
 
 def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:

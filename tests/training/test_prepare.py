@@ -14,6 +14,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from tactful.folders import recover
 from tactful_training.commands.data import app
 from tactful_training.data.cards import read_card
 from tactful_training.data.rows import load_data_set
@@ -408,6 +409,33 @@ while True:
         assert len(os.listdir(there)) in (1, 4)
     prepare("goemotions", source("goemotions"))
     assert sorted(os.listdir("data_cards")) == sorted(ORIGINALS)
+
+
+def test_a_set_that_a_killed_run_left_aside_is_put_back_with_its_card(place):
+    prepare("goemotions", source("goemotions"))
+    cards = place / "data_cards"
+    (cards / "goemotions").rename(cards / ".goemotions.old-deadbeef")
+    (cards / ".goemotions.new-deadbeef").mkdir()
+    # Only the card that stands aside describes these originals.
+    assert prepare("goemotions", source("goemotions")).differences == []
+    assert sorted(os.listdir(cards)) == sorted(ORIGINALS)
+    (cards / "goemotions").rename(cards / ".goemotions.old-deadbeef")
+    assert len(load_data_set("goemotions").split("train")) == 3
+    assert sorted(os.listdir(cards)) == sorted(ORIGINALS)
+    (cards / "goemotions").rename(place / ".mine.old-1234")
+    assert len(load_data_set("mine").split("train")) == 3
+
+
+def test_what_stands_aside_is_not_touched_while_a_folder_is_there(place):
+    aside = place / ".mine.old-1234"
+    aside.mkdir()
+    recover(place / "theirs")
+    recover(place / "no-folder/mine")
+    assert aside.is_dir()
+    prepare("goemotions", source("goemotions"), place / "other")
+    (place / "mine").mkdir()
+    recover(place / "mine")
+    assert aside.is_dir()
 
 
 def test_training_without_the_rows_says_how_to_make_them(place):

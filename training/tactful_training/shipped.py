@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tactful.folders import recover
 from tactful_training.errors import ConfigError, DataError
 
 DEFAULT_CONFIG = "default.yaml"
@@ -49,7 +50,7 @@ def find_config(name: str | Path, *, beside: Path | None = None) -> Path:
 
 
 def find_data_set(folder: str | Path) -> Path:
-    """Find the folder of a data set.
+    """Find the folder of a data set; one that a killed run left aside is put back.
 
     Args:
         folder: a path, or the bare name of a set in ``data_cards`` (``support_replies``).
@@ -62,6 +63,12 @@ def find_data_set(folder: str | Path) -> Path:
     """
     candidates = _candidates(Path(folder), _DATA_SETS, None)
     for candidate in candidates:
+        try:
+            recover(candidate)
+        except OSError as error:
+            raise DataError(
+                f"{candidate}, which a killed run left aside, cannot be put back: {error}"
+            ) from error
         if os.path.isdir(candidate):
             return candidate
     if os.path.isfile(folder):
