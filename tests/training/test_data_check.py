@@ -68,6 +68,19 @@ def test_the_card_of_the_shipped_data_set_states_its_counts(shipped_report):
         assert f"| {title} | {train} | {validation} | {test} |" in card
 
 
+def test_a_label_called_none_is_told_from_no_label(tmp_path):
+    labels = "{none: '', apology: ''}"
+    task = f"- {{name: act, kind: multilabel, labels: {labels}}}"
+    (tmp_path / "README.md").write_text(f"---\ntasks:\n{task}\n---\n")
+    rows = [{"id": str(at), "reply": str(at), "labels": {"act": ["none"] * at}} for at in (0, 1)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    root = typer.Typer()
+    root.add_typer(app, name="data")
+    table = CliRunner().invoke(root, ["data", "check", str(tmp_path)]).stdout
+    headings = [line.split("│")[1].strip() for line in table.splitlines() if "act: " in line]
+    assert headings == ["act: none", "act: apology", "act: (no label)"]
+
+
 def test_unusable_rows_are_listed_and_the_others_still_checked(data_set):
     folder = data_set(
         train=["{", row(1, evidence=[{"label": "apology", "start": 0, "end": 3}]), row(2, "")],

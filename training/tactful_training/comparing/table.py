@@ -14,6 +14,7 @@ from tactful.rendering import visible
 from tactful_training.comparing.comparison import Comparison
 from tactful_training.comparing.flips import Flip
 from tactful_training.comparing.paired import Difference, TaskComparison
+from tactful_training.data.rendering import NO_LABEL
 
 _SHOWN = 20
 
@@ -109,8 +110,8 @@ def _flip_rates(comparison: Comparison) -> Table:
 
 def _flips(flips: Sequence[Flip]) -> Iterator[RenderableType]:
     for flip in flips:
-        before, after = (", ".join(labels) or "none" for labels in (flip.a, flip.b))
-        right = "" if flip.truth is None else f"; right: {', '.join(flip.truth) or 'none'}"
+        before, after = (", ".join(labels) or NO_LABEL for labels in (flip.a, flip.b))
+        right = "" if flip.truth is None else f"; right: {', '.join(flip.truth) or NO_LABEL}"
         yield Text(f"{flip.id}  {flip.task}: {before} → {after}{right}")
         yield Text(f"  {visible(flip.reply)}\n", "dim")
 

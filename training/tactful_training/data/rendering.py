@@ -10,6 +10,9 @@ from rich.text import Text
 
 from tactful_training.data.check import DataReport, Finding, SplitCounts
 
+NO_LABEL = "(no label)"
+"""Instead of labels where none of a multi-label task applies; a label may be called "none"."""
+
 
 def render_report(report: DataReport) -> RenderableType:
     """Lay out the label counts of every split, then what was found."""
@@ -40,7 +43,7 @@ def _lines(splits: list[SplitCounts]) -> Iterator[tuple[str, list[int]]]:
         for label in labels:
             yield f"{task}: {label}", [split.labels[task][label] for split in splits]
         if task in splits[0].none:
-            yield f"{task}: none", [split.none[task] for split in splits]
+            yield f"{task}: {NO_LABEL}", [split.none[task] for split in splits]
         if any(unknown := [split.unknown[task] for split in splits]):
             yield f"{task}: unknown", unknown
 
