@@ -31,7 +31,7 @@ def replace_folder(
     """Put a folder of files in the place of an older one, or of none.
 
     Args:
-        folder: where it is to be, resolved; parents are made.
+        folder: where it is to be, resolved; parents are made, and removed again if it fails.
         files: name to content of everything that it will hold.
         may_replace: called with ``folder``; raises where what is there must stay.
         check: called with the new folder while it is still aside; raises where it is unfit.
@@ -42,17 +42,24 @@ def replace_folder(
     Raises:
         OSError: the disk refuses; the old folder is still there.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.parent):
-        _recover(folder)
-        may_replace(folder)
-        new = aside(folder, "new")
-        try:
-            _write_files(new, files)
-            checked = check(new)
-            _move_in(new, folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.parent):
+            _recover(folder)
+            may_replace(folder)
+            new = aside(folder, "new")
+            try:
+                _write_files(new, files)
+                checked = check(new)
+                _move_in(new, folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+    except BaseException:
+        for parent in missing:  # the nearest first; what others have put there stays
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
     return checked
 
 
@@ -120,12 +127,12 @@ def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 def _move_in(new: Path, folder: Path) -> None:
     old = aside(folder, "old")
-    if folder.exists():
-        os.rename(folder, old)
     try:
+        if folder.exists():
+            os.rename(folder, old)
         os.rename(new, folder)
-    except OSError:
-        if old.exists():
+    except BaseException:  # Ctrl-C too, which may come when the new one is in already
+        if old.exists() and not folder.exists():
             os.rename(old, folder)
         raise
     sync_folder(folder.parent)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import typer
@@ -370,6 +371,30 @@ def test_another_folder_gets_the_card_too(place):
     ]
     assert os.listdir("data_cards/goemotions") == ["README.md"]
     prepare("goemotions", source("goemotions"), place / "deep/mine")
+
+
+def test_a_refused_run_leaves_no_folder_that_it_made(place):
+    edit("goemotions", "dev.tsv", lambda content: content.replace(b"hm", b"mh"))
+    refused("goemotions", "nothing was written", out=place / "deep/er/x")
+    assert not (place / "deep").exists()
+    (place / "deep").mkdir()
+    refused("goemotions", "nothing was written", out=place / "deep/er/x")
+    assert os.listdir(place / "deep") == []
+
+
+def test_a_terminated_run_leaves_nothing_behind(place):
+    lines = "".join(f"all is well\t2\tx{number}\n" for number in range(20_000)).encode()
+    edit("goemotions", "train.tsv", lambda content: content + lines)
+    arguments = ["prepare", "goemotions", "--source", source("goemotions"), "--out", "deep/er/x"]
+    program = "from tactful_training.commands.data import app; app()"
+    command = [sys.executable, "-c", program, *arguments, "--accept-differences"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as writer:
+        while not list(place.glob("deep/er/.x.new-*")):
+            assert writer.poll() is None
+            time.sleep(0.001)
+        writer.send_signal(signal.SIGTERM)
+    assert writer.returncode == 128 + signal.SIGTERM
+    assert not (place / "deep").exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(place):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +62,9 @@ def prepare(
     ] = None,
     fold: Annotated[
         int | None,
-        typer.Option(help="Which fold of a set without an official split (epitome: 1 to 5)."),
+        typer.Option(
+            help="Which fold of a set without an official split (epitome: 1 to 5; default 1)."
+        ),
     ] = None,
     accept_differences: Annotated[
         bool,
@@ -71,7 +77,9 @@ def prepare(
 ) -> None:
     """Turn the original files of a public set into rows, after checking them against its card.
 
-    From a folder nothing is downloaded. A refused or interrupted run leaves nothing behind.
+    From a folder nothing is downloaded. A refused run, or one that is stopped by Ctrl-C or SIGTERM,
+    leaves nothing behind; what one leaves that is killed (SIGKILL), hidden beside FOLDER, the next
+    run removes.
     """
     require_train_extra("tactful data prepare")
     from rich.console import Console
@@ -79,8 +87,19 @@ def prepare(
     from tactful_training.public.prepare import prepare as run
     from tactful_training.public.rendering import render_prepared
 
-    prepared = run(name, source, out, fold=fold, accept_differences=accept_differences)
+    with _terminated_like_interrupted():
+        prepared = run(name, source, out, fold=fold, accept_differences=accept_differences)
     if json_output:
         typer.echo(json.dumps(prepared.to_dict(), ensure_ascii=False, indent=2))
     else:
         Console().print(render_prepared(prepared), soft_wrap=True)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Have SIGTERM unwind as Ctrl-C does, so that what is half written is removed."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
