@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -322,6 +323,110 @@ def test_a_missing_original(place):
     assert "expected: emotional-reactions-reddit.csv" in message
 
 
+def test_a_missing_original_hides_no_other_difference(place):
+    edit("goemotions", "train.tsv", lambda content: content.replace(b"what", b"that"))
+    folder = place / "original/goemotions"
+    (folder / "dev.tsv").rename(folder / "valid.tsv")
+    (folder / "test.tsv").write_bytes(b"")
+    message = refused("goemotions", "dev.tsv is missing, but valid.tsv is that file")
+    assert "train.tsv: SHA-256 " in message
+    assert "test.tsv is empty" in message
+    assert "--accept-differences covers digests and counts alone, not all of this" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("goemotions", "dev.tsv", "test.tsv"),
+        ("epitome", "explorations-reddit.csv", "interpretations-reddit.csv"),
+    ],
+)
+def test_an_original_in_the_place_of_another_is_recognised(place, name, one, other):
+    first, second = (place / source(name) / file for file in (one, other))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    message = refused(name, rf"{one}: SHA-256 .*; that is {other}\n")
+    assert f"that is {one}" not in message
+    second.write_bytes(content)
+    message = refused(name, rf"{one}: SHA-256 .*; that is {other}\n")
+    assert f"that is {one}\n" in message
+
+
+def test_what_is_accepted_is_no_longer_a_reason_to_refuse(place):
+    edit("goemotions", "train.tsv", lambda content: content[:-5])
+    (place / "original/goemotions/dev.tsv").write_bytes(b"")
+    message = refused("goemotions", "dev.tsv is empty", accept_differences=True)
+    assert "SHA-256" not in message
+    (place / "original/goemotions/dev.tsv").write_bytes(goemotions()[0]["dev.tsv"].encode())
+    message = refused("goemotions", "train.tsv:3: 2 cells", accept_differences=True)
+    assert "SHA-256" not in message
+    assert "rows, expected" not in message
+    assert "does not hold what goemotions is made of" in message
+    assert message.endswith("--accept-differences covers digests and counts alone, not this.")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_mark_and_line_ends_of_windows_change_no_row(place, name):
+    plain = prepare(name, source(name), place / "plain")
+    for file in read_originals(read_card(place / "data_cards" / name)).files:
+        # Some tools end a last line without an end by half of one.
+        end = b"" if file == "train.txt" else b"\r"
+        edit(
+            name,
+            file,
+            lambda content, end=end: (
+                b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n").removesuffix(b"\r\n") + end
+            ),
+        )
+    refused(name, "SHA-256")
+    marked = prepare(name, source(name), place / "marked", accept_differences=True)
+    assert all("SHA-256" in line for line in marked.differences)
+    assert marked.counts == plain.counts
+    for split in plain.counts:
+        file = f"{split}.jsonl"
+        assert (place / "marked" / file).read_bytes() == (place / "plain" / file).read_bytes()
+
+
+def test_a_lone_carriage_return_stays(place):
+    edit("goemotions", "dev.tsv", lambda content: content.replace(b"hm", b"h\rm\r"))
+    prepare("goemotions", source("goemotions"), accept_differences=True)
+    assert load_data_set("goemotions").split("validation")[0].reply == "h\rm\r 🙂"
+    edit(
+        "epitome",
+        "interpretations-reddit.csv",
+        lambda content: content.replace(b",post 3,", b',"post\r3",'),
+    )
+    prepared = prepare("epitome", source("epitome"), accept_differences=True)
+    rows = [row for split in prepared.counts for row in load_data_set("epitome").split(split)]
+    assert [row.context for row in rows if row.id == "s3-r3"] == ["post\r3"]
+
+
+def test_a_folder_is_told_from_a_file_that_is_missing(place):
+    folder = place / "original/goemotions"
+    (folder / "dev.tsv").unlink()
+    (folder / "dev.tsv").mkdir()
+    (folder / "labels.txt").unlink()
+    (folder / "labels.txt").symlink_to("nowhere")
+    message = refused("goemotions", "dev.tsv is a folder, not a file")
+    assert "labels.txt is a broken link or a device, not a file" in message
+    assert "dev.tsv/" not in message
+
+
+def test_the_folder_that_holds_the_files_is_found_within(place):
+    for out, inner in (("original", "original/esconv"), (".", "original/esconv")):
+        with pytest.raises(DataError, match="expected: train") as caught:
+            prepare("esconv", out)
+        assert f"{inner} holds files of all these names: give it as --source" in str(caught.value)
+    with pytest.raises(DataError, match="there is: epitome/, esconv/, goemotions/\n"):
+        prepare("esconv", "original")
+    (place / "many").mkdir()
+    for number in range(25):
+        (place / f"many/{number:02d}.txt").write_text(str(number))
+    with pytest.raises(DataError, match=r"18\.txt, 19\.txt and 5 more") as caught:
+        prepare("esconv", "many")
+    assert "give it as --source" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "file", "old", "new", "match"),
     [
@@ -331,6 +436,7 @@ def test_a_missing_original(place):
         ("goemotions", "dev.tsv", b"hm", b"\xff", r"dev\.tsv:1: not UTF-8"),
         ("goemotions", "train.tsv", b"a2", b"a1", "id 'a1' was used before, at train.jsonl:1"),
         ("goemotions", "labels.txt", b"anger", b"anger\nawe", "labels.txt names joy, anger, awe"),
+        ("goemotions", "labels.txt", b"joy", b"joy ", "labels.txt names 'joy ', anger, neutral;"),
         ("esconv", "test.txt", b"Others", b"Advice", r"test\.txt:1: turn 2 .* 'Advice'"),
         ("esconv", "test.txt", b'"sys"', b'"bot"', r"test\.txt:1: turn 2 needs"),
         ("esconv", "train.txt", b'"dialog"', b'"talk"', r"train\.txt:1: not a dialogue"),
@@ -410,6 +516,8 @@ def test_a_folder_of_something_else_is_left_alone(place):
 def test_a_source_that_is_no_folder(place):
     with pytest.raises(DataError, match="nowhere is no folder; --source is that of the original"):
         prepare("epitome", "nowhere")
+    with pytest.raises(DataError, match="--source is empty"):
+        prepare("epitome", "")
 
 
 def test_a_run_killed_at_any_moment_leaves_a_whole_set_or_none(place):
@@ -519,7 +627,13 @@ def test_the_command_prints_what_it_made_and_how_to_go_on(place):
     assert result.exit_code == 0
     assert "fold-3 (epitome, fold 3)" in result.stdout
     assert "mechanisms: interpretations" in result.stdout
-    assert "tactful train epitome --set data.folder=fold-3" in result.stdout
+    assert "tactful train epitome --set data.folder=fold-3 --out models/fold-3\n" in result.stdout
+
+
+def test_the_command_to_go_on_with_can_be_pasted(place):
+    result = run("goemotions", "--source", source("goemotions"), "--out", "my set")
+    command = result.stdout.splitlines()[-1]
+    assert shlex.split(command)[3:] == ["--set", "data.folder=my set", "--out", "models/my set"]
 
 
 def test_the_command_gives_json(place):

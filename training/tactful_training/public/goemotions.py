@@ -25,8 +25,10 @@ def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
     if _LABELS in files:  # not from the hub, which has the names elsewhere
         there = tuple(name for _, name in lines_of(_LABELS, files[_LABELS]) if name)
         if there != names:
+            # As it is written where that is hard to see: a space at its end, say.
+            seen = [n if n.isprintable() and n == n.strip() else repr(n) for n in there]
             problems.append(
-                f"{_LABELS} names {', '.join(there)}; expected {', '.join(names)}, in this order"
+                f"{_LABELS} names {', '.join(seen)}; expected {', '.join(names)}, in this order"
             )
     rows: dict[str, list[Row]] = {}
     for split, file in _FILES.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from tactful_training.data.check import SplitCounts
 from tactful_training.errors import DataError
 
 _ALL = "all"
+_MAX_BESIDE = 20
 _Count = Annotated[int, Field(ge=0)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -70,45 +73,92 @@ def read_originals(card: Card) -> Originals:
         raise DataError(f"{card.path}: {where}: {problem['msg']}") from error
 
 
-def read_folder(folder: Path, expected: Mapping[str, str]) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Found:
+    """What a folder has of the expected files.
+
+    Attributes:
+        files: name to content of those that are there.
+        lacking: what is wrong with each other one, then where it may be; empty where none lacks.
+    """
+
+    files: Mapping[str, bytes]
+    lacking: Sequence[str]
+
+
+def read_folder(folder: Path, expected: Mapping[str, str]) -> Found:
     """Read the expected files; others beside them (a licence, say) are of no consequence.
 
     Raises:
-        DataError: a file is missing, with the name of one that has its content; or cannot be read.
+        DataError: a file, or the folder, cannot be read.
     """
     try:
-        there = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
-        contents = {name: there[name].read_bytes() for name in expected if name in there}
-        missing = [name for name in expected if name not in there]
-        if not missing:
-            return contents
-        others = {name: _sha256(there[name].read_bytes()) for name in there if name not in expected}
+        there = {path.name: path for path in sorted(folder.iterdir())}
+        contents = {
+            name: there[name].read_bytes()
+            for name in expected
+            if name in there and there[name].is_file()
+        }
+        files = {name: content for name, content in contents.items() if content.strip()}
+        if len(files) == len(expected):
+            return Found(files, [])
+        others = {
+            _sha256(path.read_bytes()): name
+            for name, path in there.items()
+            if name not in expected and path.is_file()
+        }
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
-    lines = []
-    for name in missing:
-        same = [other for other, digest in others.items() if digest == expected[name]]
-        lines.append(
-            f"{name} is missing, but {same[0]} is that file: rename it to {name}"
-            if same
-            else f"{name} is missing"
-        )
-    raise DataError(
-        f"{folder} does not hold the original files:"
-        + "".join(f"\n  - {line}" for line in lines)
-        + f"\n  expected: {', '.join(expected)}; beside the expected ones there is: "
-        + (", ".join(others) or "nothing")
+    lacking = []
+    for name, digest in expected.items():
+        if name in contents:
+            lacking += [] if name in files else [f"{name} is empty"]
+        elif name in there:
+            kind = "a folder" if there[name].is_dir() else "a broken link or a device"
+            lacking.append(f"{name} is {kind}, not a file")
+        elif digest in others:
+            other = others[digest]
+            lacking.append(f"{name} is missing, but {other} is that file: rename it to {name}")
+        else:
+            lacking.append(f"{name} is missing")
+    beside = [
+        f"{name}/" if path.is_dir() else name
+        for name, path in there.items()
+        if name not in expected
+    ]
+    more = f" and {len(beside) - _MAX_BESIDE} more" if len(beside) > _MAX_BESIDE else ""
+    lacking.append(
+        f"expected: {', '.join(expected)}; beside the expected ones there is: "
+        + (", ".join(beside[:_MAX_BESIDE]) or "nothing")
+        + more
     )
+    if (inner := _folder_of(folder, expected)) is not None:
+        lacking.append(f"{inner} holds files of all these names: give it as --source")
+    return Found(files, lacking)
+
+
+def _folder_of(folder: Path, names: Mapping[str, str]) -> Path | None:
+    """The first folder within, one or two levels down, that has files of all these names."""
+    for pattern in ("*", "*/*"):
+        for inner in sorted(folder.glob(pattern)):
+            # Not Path.is_file, which raises where a folder may not be entered.
+            if all(os.path.isfile(inner / name) for name in names):
+                return inner
+    return None
 
 
 def digest_differences(files: Mapping[str, bytes], expected: Mapping[str, str]) -> list[str]:
-    """A line for each file whose SHA-256 is another one."""
-    found = {name: _sha256(content) for name, content in files.items()}
-    return [
-        f"{name}: SHA-256 {found[name]} ({len(files[name])} bytes), expected {expected[name]}"
-        for name in files
-        if found[name] != expected[name]
-    ]
+    """A line for each file whose SHA-256 is another one; it may be that of another file."""
+    names = {digest: name for name, digest in expected.items()}
+    lines = []
+    for name, content in files.items():
+        digest = _sha256(content)
+        if digest != expected[name]:
+            other = f"; that is {names[digest]}" if digest in names else ""
+            lines.append(
+                f"{name}: SHA-256 {digest} ({len(content)} bytes), expected {expected[name]}{other}"
+            )
+    return lines
 
 
 def count_differences(

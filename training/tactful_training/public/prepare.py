@@ -16,6 +16,7 @@ from tactful_training.data.rows import SPLITS, scan_rows
 from tactful_training.errors import DataError
 from tactful_training.public.hub import read_hub
 from tactful_training.public.originals import (
+    Found,
     Originals,
     count_differences,
     counts_of,
@@ -84,19 +85,27 @@ def prepare(
             cannot be read are refused all the same.
 
     Raises:
-        DataError: the originals are not those of the card, with all that differs; they cannot be
-            read; or ``out`` holds something else.
+        DataError: no source is given; the originals are not those of the card, with all that
+            differs; they cannot be read; or ``out`` holds something else.
     """
+    if not source:
+        raise DataError("--source is empty; give the folder of the original files")
     number = chosen_fold(name, fold)
     out = _HOME / name if out is None else out
     card = read_card(find_data_set(name))
     expected = read_originals(card)
     _check_replaceable(out, name)
-    files, differences, notes = _read(name, source, expected)
+    found, differences, notes = _read(name, source, expected)
+
+    def refusal(obstacles: Sequence[str]) -> DataError:
+        return _refusal(name, source, obstacles, None if accept_differences else differences)
+
+    if found.lacking:
+        raise refusal(found.lacking)
     try:
-        splits = find_set(name).to_rows(files, card.tasks, number)
+        splits = find_set(name).to_rows(found.files, card.tasks, number)
     except DataError as error:
-        raise _refusal(name, source, [*differences, str(error)]) from error
+        raise refusal([str(error)]) from error
     unusable = list(splits.problems)
     contents = {CARD: card.path.read_bytes()}
     for split, rows in splits.rows.items():
@@ -110,13 +119,12 @@ def prepare(
             rows, problems = scan_rows(folder / f"{split}.jsonl", card.tasks)
             unusable.extend(problem.replace(f"{folder}/", "") for problem in problems)
             counts[split] = count_labels(rows, card.tasks)
-        differing = count_differences(counts, expected.counts)
-        if unusable or ((differences or differing) and not accept_differences):
+        differences.extend(count_differences(counts, expected.counts))
+        if unusable or (differences and not accept_differences):
             lines = unusable[:_MAX_UNUSABLE]
             if len(unusable) > _MAX_UNUSABLE:
                 lines.append(f"and {len(unusable) - _MAX_UNUSABLE} more that cannot be rows")
-            raise _refusal(name, source, [*differences, *lines, *differing])
-        differences.extend(differing)
+            raise refusal(lines)
         return counts
 
     try:
@@ -132,18 +140,16 @@ def prepare(
     return Prepared(name, out, made, counts, differences, [*notes, *splits.notes])
 
 
-def _read(
-    name: str, source: str, expected: Originals
-) -> tuple[dict[str, bytes], list[str], list[str]]:
+def _read(name: str, source: str, expected: Originals) -> tuple[Found, list[str], list[str]]:
     """The original files, how their digests differ, and what to note."""
     folder = Path(source)
     if folder.is_dir():
-        files = read_folder(folder, expected.files)
-        return files, digest_differences(files, expected.files), []
+        found = read_folder(folder, expected.files)
+        return found, digest_differences(found.files, expected.files), []
     hub = expected.hub
     if hub is not None and hub.id == source:
-        files = read_hub(find_set(name), hub.id, hub.config)
-        return files, [], ["read from the hub: rows and labels were counted, digests not compared"]
+        found = Found(read_hub(find_set(name), hub.id, hub.config), [])
+        return found, [], ["read from the hub: rows and labels were counted, digests not compared"]
     allowed = f", or {hub.id} for the Hugging Face hub" if hub is not None else ""
     raise DataError(f"{source} is no folder; --source is that of the original files{allowed}")
 
@@ -169,12 +175,29 @@ def _is_card_of(card: Card, name: str) -> bool:
     return ORIGINALS in card.front_matter and read_originals(card).set == name
 
 
-def _refusal(name: str, source: str, differences: Sequence[str]) -> DataError:
-    listed = "".join(f"\n  - {line}" for line in differences[:_MAX_LISTED])
-    if len(differences) > _MAX_LISTED:
-        listed += f"\n  - and {len(differences) - _MAX_LISTED} more"
+def _refusal(
+    name: str, source: str, obstacles: Sequence[str], differences: Sequence[str] | None
+) -> DataError:
+    """What keeps the set from being made.
+
+    Args:
+        name: of the set.
+        source: where its files were read.
+        obstacles: what nobody can accept.
+        differences: what could be accepted; None where it is.
+    """
+    what = f"what {name} is made of" if differences is None else f"the original files of {name}"
+    lines = [*obstacles, *(differences or [])]
+    listed = "".join(f"\n  - {line}" for line in lines[:_MAX_LISTED])
+    if len(lines) > _MAX_LISTED:
+        listed += f"\n  - and {len(lines) - _MAX_LISTED} more"
+    if obstacles:
+        covered = "covers digests and counts alone, not " + (
+            "all of this" if differences else "this"
+        )
+    else:
+        covered = "goes on where digests and counts are all that differs"
     return DataError(
-        f"{source} does not hold the original files of {name} (nothing was written):{listed}\n"
-        "Its card says where to get them; --accept-differences goes on where digests and counts "
-        "are all that differs."
+        f"{source} does not hold {what} (nothing was written):{listed}\n"
+        f"Its card says where to get them; --accept-differences {covered}."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -12,6 +14,8 @@ from tactful_training.public.prepare import Prepared
 def render_prepared(prepared: Prepared) -> RenderableType:
     """Lay out what each split holds, then what differs and what to know."""
     fold = "" if prepared.fold is None else f", fold {prepared.fold}"
+    setting = shlex.quote(f"data.folder={prepared.folder}")
+    bundle = shlex.quote(f"models/{prepared.folder.name}")
     lines = [Text(note) for note in prepared.notes]
     lines += [
         Text.assemble(("accepted: ", "yellow"), difference) for difference in prepared.differences
@@ -19,8 +23,5 @@ def render_prepared(prepared: Prepared) -> RenderableType:
     return Group(
         counts_table(f"{prepared.folder} ({prepared.name}{fold})", prepared.counts),
         *lines,
-        Text(
-            f"tactful train {prepared.name} --set data.folder={prepared.folder} "
-            f"--out models/{prepared.folder.name}"
-        ),
+        Text(f"tactful train {prepared.name} --set {setting} --out {bundle}"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,19 +28,23 @@ class Splits:
 
 
 def text_of(name: str, content: bytes) -> str:
-    """The text of an original file.
+    """The text of an original file, without a byte order mark and with ``\\n`` for ``\\r\\n``.
+
+    A copy that went through Windows so gives the same rows. A lone ``\\r`` is a sign of the text,
+    unless it is the last one, from a last line without its ``\\n``.
 
     Raises:
         DataError: it is not UTF-8.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").replace("\r\n", "\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{name}:{line}: not UTF-8 text") from error
 
 
 def lines_of(name: str, content: bytes) -> Iterator[tuple[str, str]]:
-    """(``file:line``, line without its end) of every line; lines end at ``\\n`` alone."""
+    """(``file:line``, line without its end) of every line; lines end as in `text_of`."""
     for number, line in enumerate(text_of(name, content).removesuffix("\n").split("\n"), start=1):
         yield f"{name}:{number}", line
