@@ -479,6 +479,43 @@ def test_another_folder_gets_the_card_too(place):
     prepare("goemotions", source("goemotions"), place / "deep/mine")
 
 
+def front_matter(folder):
+    return read_card(folder).front_matter
+
+
+def test_a_prepared_set_says_which_fold_it_is_and_what_was_accepted(place):
+    card = place / "data_cards/epitome/README.md"
+    before = card.read_bytes()
+    prepare("epitome", source("epitome"), place / "mine", fold=2)
+    assert front_matter(place / "mine")["prepared"] == {"fold": 2}
+    edit("epitome", "explorations-reddit.csv", lambda content: content.replace(b"never", b"not"))
+    options = {"fold": 3, "accept_differences": True}
+    prepared = prepare("epitome", source("epitome"), place / "mine", **options)
+    assert f"fold 2, which was in {place}/mine, has been replaced" in prepared.notes
+    [difference] = prepared.differences
+    assert front_matter(place / "mine")["prepared"] == {"fold": 3, "differences": [difference]}
+    text = (place / "mine/README.md").read_bytes().split(b"\n")
+    assert b"\n".join(line for line in text if not line.startswith(b"prepared:")) == before
+    # The card that the working folder keeps is not touched by what is prepared beside it.
+    prepare("epitome", source("epitome"), **options)
+    assert card.read_bytes() == before
+
+
+def test_a_card_that_was_copied_says_nothing_of_the_run_before(place):
+    # A folder of that name in the working folder is where the card is found from now on.
+    for fold in (2, 4):
+        prepare("epitome", source("epitome"), place / "epitome", fold=fold)
+        assert front_matter(place / "epitome")["prepared"] == {"fold": fold}
+    edit("goemotions", "dev.tsv", lambda content: content.replace(b"hm", b"mh"))
+    for name in ("goemotions", "other"):
+        prepare("goemotions", source("goemotions"), place / name, accept_differences=True)
+        assert list(front_matter(place / name)["prepared"]) == ["differences"]
+    edit("goemotions", "dev.tsv", lambda content: content.replace(b"mh", b"hm"))
+    prepare("goemotions", source("goemotions"), place / "other")
+    card = (place / "data_cards/goemotions/README.md").read_bytes()
+    assert (place / "other/README.md").read_bytes() == card
+
+
 def test_a_refused_run_leaves_no_folder_that_it_made(place):
     edit("goemotions", "dev.tsv", lambda content: content.replace(b"hm", b"mh"))
     refused("goemotions", "nothing was written", out=place / "deep/er/x")

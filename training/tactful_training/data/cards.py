@@ -24,7 +24,8 @@ from tactful_training.yaml_files import YamlError, parse_yaml
 CARD = "README.md"
 ORIGINALS = "originals"
 """Key of the front matter under which a public set describes its original files."""
-_FENCE = "---"
+FENCE = "---"
+"""The line before and after the front matter."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ def read_card(path: Path) -> Card:
 
 
 def _front_matter(lines: list[str], path: Path) -> dict[str, Any]:
-    fences = [index for index, line in enumerate(lines) if line.rstrip() == _FENCE]
+    fences = [index for index, line in enumerate(lines) if line.rstrip() == FENCE]
     if len(fences) < 2 or fences[0] != 0:
         raise DataError(
-            f"{path} has no front matter: it must begin with YAML between two lines '{_FENCE}'"
+            f"{path} has no front matter: it must begin with YAML between two lines '{FENCE}'"
         )
     try:
         content = parse_yaml("\n".join(lines[1 : fences[1]]))

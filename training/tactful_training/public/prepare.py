@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tactful.folders import replace_folder
+from tactful.disk import sync_folder
+from tactful.folders import replace_folder, write_file
 from tactful_training.data.cards import CARD, ORIGINALS, Card, read_card
 from tactful_training.data.check import SplitCounts, count_labels
 from tactful_training.data.rows import SPLITS, scan_rows
@@ -24,6 +25,7 @@ from tactful_training.public.originals import (
     read_folder,
     read_originals,
 )
+from tactful_training.public.record import card_for, recorded_fold
 from tactful_training.public.sets import chosen_fold, find_set
 from tactful_training.shipped import find_data_set
 
@@ -95,6 +97,8 @@ def prepare(
     card = read_card(find_data_set(name))
     expected = read_originals(card)
     _check_replaceable(out, name)
+    made = number if find_set(name).folds else None
+    earlier = recorded_fold(read_card(out)) if (out / CARD).is_file() else None
     found, differences, notes = _read(name, source, expected)
 
     def refusal(obstacles: Sequence[str]) -> DataError:
@@ -107,7 +111,7 @@ def prepare(
     except DataError as error:
         raise refusal([str(error)]) from error
     unusable = list(splits.problems)
-    contents = {CARD: card.path.read_bytes()}
+    contents = {}
     for split, rows in splits.rows.items():
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         contents[f"{split}.jsonl"] = "".join(f"{line}\n" for line in lines).encode()
@@ -125,6 +129,8 @@ def prepare(
             if len(unusable) > _MAX_UNUSABLE:
                 lines.append(f"and {len(unusable) - _MAX_UNUSABLE} more that cannot be rows")
             raise refusal(lines)
+        write_file(folder / CARD, card_for(out.resolve(), card, made, differences))
+        sync_folder(folder)
         return counts
 
     try:
@@ -136,7 +142,8 @@ def prepare(
         )
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error}") from error
-    made = number if find_set(name).folds else None
+    if earlier not in (None, made):
+        notes.append(f"fold {earlier}, which was in {out}, has been replaced")
     return Prepared(name, out, made, counts, differences, [*notes, *splits.notes])
 
 
