@@ -24,7 +24,11 @@ RESERVED = frozenset(
         *("id", "group", "reply", "context"),
     }
 )
-_LABEL_NAME = re.compile(r"[^\s|/]+( [^\s|/]+)*")
+_EXAMPLE = (
+    'labels: {warm: "kind, friendly", cold: ""} (a description may be empty, with its quotes)'
+)
+# Tables write several labels as `a|b`.
+_LABEL_NAME = re.compile(r"[^\s|]+( [^\s|]+)*")
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,19 @@ class Task:
         least = 2 if self.kind == "single" else 1
         if not isinstance(self.labels, Mapping) or len(self.labels) < least:
             raise ValueError(
-                f"task {self.name!r}: labels must map at least {least} names to descriptions"
+                f"task {self.name!r}: labels must map at least {least} names to descriptions; "
+                f"write {_EXAMPLE}"
             )
         for label, description in self.labels.items():
             if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label):
                 raise ValueError(
-                    f"task {self.name!r}: label {label!r} must be text without '|', '/' or outer "
+                    f"task {self.name!r}: label {label!r} must be text without '|' or outer "
                     "spaces (quote numbers and yes/no in YAML)"
                 )
             if not isinstance(description, str):
                 raise ValueError(
                     f"task {self.name!r}: the description of {label!r} must be text, "
-                    f"not {type(description).__name__}"
+                    f"not {type(description).__name__}; write {_EXAMPLE}"
                 )
 
     @property

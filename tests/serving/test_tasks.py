@@ -41,14 +41,22 @@ def test_a_task_name_must_serve_as_attribute_and_column(name: str) -> None:
         ({"labels": {}}, "at least 1 names"),
         ({"labels": {True: "yes"}}, "label True must be text"),
         ({"labels": {"a|b": "x"}}, "label 'a|b' must be text without"),
-        ({"labels": {"a": None}}, "the description of 'a' must be text, not NoneType"),
-        ({"labels": ["a"]}, "labels must map"),
+        (
+            {"labels": {"a": None}},
+            "the description of 'a' must be text, not NoneType; write labels: {warm: ",
+        ),
+        ({"labels": ["a"]}, 'labels must map .* write labels: {warm: "kind, friendly", cold: ""}'),
         ({"colour": "red"}, "exactly the keys name, kind and labels"),
     ],
 )
 def test_a_task_that_cannot_be_used_says_why(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Tasks.from_dicts([{**ENTRIES[0], **change}])
+
+
+@pytest.mark.parametrize("label", ["Hold/Accept-part", "/", "C++ (é)", "a: b", "[x]"])
+def test_a_label_may_have_almost_any_name(label: str) -> None:
+    assert Task("acts", "multilabel", {label: ""}).names == (label,)
 
 
 def test_tasks_are_one_or_more_and_named_once() -> None:

@@ -11,11 +11,12 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from tactful import Classifier
 from tactful.tasks import Task, Tasks
 from tactful_training.answers import Answers
-from tactful_training.data.rows import EvidenceSpan, Row
+from tactful_training.data.rows import EvidenceSpan, Row, targets
 from tactful_training.errors import DataError
 from tactful_training.evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation_result import Evaluation
 from tactful_training.evidence_words import Spans, evidence_counts, evidence_tasks, span_counts
+from tactful_training.metric_names import parts, paths
 
 STRATEGIES = Task("strategies", "multilabel", {"apology": "", "gratitude": "", "rare": ""})
 TONE = Task("tone", "single", {"warm": "", "cold": "", "odd": ""})
@@ -222,6 +223,25 @@ def test_flat_metrics_follow_the_paths_of_the_json() -> None:
     assert flat["strategies/macro_f1_high"] == content["strategies"]["macro_f1"]["high"]
     assert flat["tone/labels/cold/recall"] == content["tone"]["labels"]["cold"]["recall"]
     assert flat["calibration/tone/ece"] == content["calibration"]["tone"]["ece"]["value"]
+
+
+def test_every_label_has_metrics_of_its_own_whatever_its_name() -> None:
+    names = ["C(", "C)", "C_", "a/b", "a_b", "..", "/", "a/b/f1"]
+    tasks = Tasks((Task("acts", "multilabel", dict.fromkeys(names, "")),))
+    rows = [
+        Row(f"{i}", "a", None, f"{i}", {"acts": (name,)}, (), {"channel": ("x(", "x)")[i % 2]})
+        for i, name in enumerate(names * 15)
+    ]
+    truth = targets(rows, tasks)
+    evaluation = evaluate_answers(Answers(rows, tasks, truth, truth == 1), resamples=0)
+    flat = evaluation.flat()
+    supports = [path for path in flat if path.endswith("/support")]
+    assert len(supports) == len(names)
+    assert all(path.count("/") == 3 for path in supports)
+    assert {"acts/labels/C_/support", "acts/labels/a_b/support"} <= flat.keys()
+    assert len([path for path in flat if path.startswith("slices/acts/channel/")]) == 2
+    assert flat.keys() == {*paths(flat), *paths(flat).values()}  # MLflow takes them as they are
+    assert parts(names) == {name: parts(reversed(names))[name] for name in names}
 
 
 def test_every_interval_holds_its_value() -> None:

@@ -78,13 +78,16 @@ def test_labels_of_any_name_and_number_can_be_logged(uri: str) -> None:
     tracker = Tracker(uri)
     tracker.open("tactful", "abc", None)
     metrics = {f"test/task/labels/{name}/f1": 0.5 for name in ("so la la", "C++ (é)", "..", "a.b")}
+    metrics |= {f"C{bracket}": float(n) for n, bracket in enumerate("()_")}
     metrics |= {f"many/{number}": 0.0 for number in range(1200)}
     tracker.log_metrics(metrics, step=1)
     tracker.log_params({f"many.{number}": number for number in range(120)})
     tracker.set_tags({f"many.{number}": str(number) for number in range(120)})
     assert tracker.failure is None
     run = MlflowClient(uri).get_run(tracker.run_id)
-    assert len(run.data.metrics) == 1204
+    assert len(run.data.metrics) == 1207
+    assert run.data.metrics["C_"] == 2  # as it was written; the other two get some digits
+    assert sorted(v for name, v in run.data.metrics.items() if name.startswith("C_-")) == [0, 1]
     assert run.data.metrics["test/task/labels/_/f1"] == 0.5
     assert len(run.data.params) == 120
 

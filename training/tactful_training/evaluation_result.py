@@ -9,6 +9,7 @@ from typing import Any
 
 from tactful_training.answers import Answers
 from tactful_training.bootstrap import LEVEL, Estimate
+from tactful_training.metric_names import parts
 from tactful_training.slices import LEAST_ROWS, SliceResult, Slices, worst_slice
 
 MACRO_OF_ALL = "macro_f1_all"
@@ -170,22 +171,26 @@ class Evaluation:
     def flat(self) -> dict[str, float]:
         """Defined values by path, for a tracking server: ``strategies/labels/apology/f1``.
 
-        Headline figures bring their interval as ``strategies/macro_f1_low`` and ``…_high``.
+        Headline figures bring their interval as ``strategies/macro_f1_low`` and ``…_high``. Labels,
+        columns and their values stand in a path as `parts` writes them.
         """
         values: dict[str, float] = {"n": self.n}
         for name, task in self.tasks.items():
             _put(values, name, task.headline)
             _put(values, f"calibration/{name}", {"ece": task.ece})
+            labels = parts(task.labels)
             for label, result in task.labels.items():
-                path = f"{name}/labels/{label}"
+                path = f"{name}/labels/{labels[label]}"
                 values[f"{path}/support"] = result.support
                 for key, estimate in result.estimates.items():
                     values[f"{path}/{key}"] = estimate.value
+            columns = parts(self.slices[name])
             for column, slices in self.slices[name].items():
-                for value, part in slices.items():
-                    if part.value is not None:
-                        place = f"slices/{name}/{column}/{value.replace('/', '_')}"
-                        values[place] = part.value.value
+                named = parts(slices)
+                for value, found in slices.items():
+                    if found.value is not None:
+                        place = f"slices/{name}/{columns[column]}/{named[value]}"
+                        values[place] = found.value.value
         _put(values, "evidence", self.evidence or {})
         return {path: value for path, value in values.items() if math.isfinite(value)}
 

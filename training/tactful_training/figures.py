@@ -111,8 +111,8 @@ def confusion_matrix(name: str, confusion: Confusion) -> Figure:
         for column, count in enumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(size), confusion.labels, rotation=45, ha="right")
-    axes.set_yticks(range(size), confusion.labels)
+    axes.set_xticks(range(size), confusion.labels, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(size), confusion.labels, parse_math=False)
     axes.set(title=name, xlabel="decided", ylabel="right")
     return figure
 
@@ -143,7 +143,7 @@ def _panels(task: Task) -> tuple[Figure, list[Axes]]:
     for axes in panels[len(task.labels) :]:
         axes.set_axis_off()
     for axes, label in zip(panels, task.names, strict=False):
-        axes.set_title(label, fontsize=8)
+        axes.set_title(label, fontsize=8, parse_math=False)  # two "$" would be a formula
         axes.tick_params(labelsize=6)
     return figure, panels[: len(task.labels)]
 

@@ -6,7 +6,6 @@ the caller keeps the trained weights and says how to send the run later.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tactful.registry import import_mlflow, tracking_uri
+from tactful_training.metric_names import paths
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -25,8 +25,6 @@ KIND = "tactful.kind"
 """Tag that tells runs of training, promotion and sweep apart."""
 # MLflow's own limits on one request.
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE, _LONGEST = 1000, 100, 6000
-_NOT_IN_NAMES = re.compile(r"[^/\w\-. :]")
-_ONLY_DOTS = re.compile(r"(?<![^/])\.+(?![^/])")
 # Seconds between samples of processor, memory and disk: 80 points of a training of 20 minutes.
 _SAMPLING = 15
 
@@ -107,7 +105,8 @@ class Tracker:
         def action() -> None:
             from mlflow.entities import Param
 
-            entries = [Param(_name(key), str(value)[:_LONGEST]) for key, value in params.items()]
+            names = paths(params)
+            entries = [Param(names[key], str(value)[:_LONGEST]) for key, value in params.items()]
             for chunk in _chunks(entries, _PARAMS_AT_ONCE):
                 self._client.log_batch(self._run, params=chunk)
 
@@ -119,7 +118,8 @@ class Tracker:
         def action() -> None:
             from mlflow.entities import RunTag
 
-            entries = [RunTag(_name(key), value) for key, value in tags.items()]
+            names = paths(tags)
+            entries = [RunTag(names[key], value) for key, value in tags.items()]
             for chunk in _chunks(entries, _PARAMS_AT_ONCE):
                 self._client.log_batch(self._run, tags=chunk)
 
@@ -131,8 +131,8 @@ class Tracker:
         def action() -> None:
             from mlflow.entities import Metric
 
-            now = int(time.time() * 1000)
-            entries = [Metric(_name(key), value, now, step) for key, value in metrics.items()]
+            now, names = int(time.time() * 1000), paths(metrics)
+            entries = [Metric(names[key], value, now, step) for key, value in metrics.items()]
             for chunk in _chunks(entries, _METRICS_AT_ONCE):
                 self._client.log_batch(self._run, metrics=chunk)
 
@@ -194,11 +194,6 @@ def _continues(client: MlflowClient, run_id: str) -> bool:
         return False
     client.update_run(run_id, status="RUNNING")
     return True
-
-
-def _name(text: str) -> str:
-    """A name that MLflow takes: labels may hold characters that it does not."""
-    return _ONLY_DOTS.sub("_", _NOT_IN_NAMES.sub("_", text))
 
 
 def _chunks(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
