@@ -67,10 +67,10 @@ def _headline(evaluation: Evaluation, baseline: Evaluation | None) -> Table:
         table.add_column("interval", justify="right")
     others = {} if baseline is None else _figures(baseline)
     for name, estimate in _figures(evaluation).items():
-        cells = [_value(estimate, 3), _interval(estimate, 3)]
+        cells = [value_text(estimate, 3), interval_text(estimate, 3)]
         if baseline is not None:
             other = others.get(name)
-            cells += ["-", ""] if other is None else [_value(other, 3), _interval(other, 3)]
+            cells += ["-", ""] if other is None else [value_text(other, 3), interval_text(other, 3)]
         table.add_row(name, *cells)
     return table
 
@@ -105,16 +105,20 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for label, result in task.labels.items():
         estimates = result.estimates
-        cells = [str(result.support), _value(estimates["precision"]), _value(estimates["recall"])]
-        cells += [_value(estimates["f1"]), _interval(estimates["f1"])]
-        cells.append(_value(estimates["average_precision"]))
+        cells = [
+            str(result.support),
+            value_text(estimates["precision"]),
+            value_text(estimates["recall"]),
+        ]
+        cells += [value_text(estimates["f1"]), interval_text(estimates["f1"])]
+        cells.append(value_text(estimates["average_precision"]))
         if thresholds:
             cells.append("-" if result.threshold is None else f"{result.threshold:.2f}")
         if marked:
             found = result.evidence or {}
-            cells += [_value(found[key]) if found else "" for key in ("token_f1", "iou_f1")]
+            cells += [value_text(found[key]) if found else "" for key in ("token_f1", "iou_f1")]
         if baseline is not None:
-            cells.append(_value(baseline.labels[label].estimates["f1"]))
+            cells.append(value_text(baseline.labels[label].estimates["f1"]))
         table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
     return table
 
@@ -131,7 +135,7 @@ def _confusion(name: str, confusion: Confusion) -> Table:
     )
     table.add_column("")
     for label in confusion.labels:
-        table.add_column(label, justify="right")
+        table.add_column(Text(label), justify="right")  # plain: "[laughs]" would be markup
     for label, counts in zip(confusion.labels, confusion.counts, strict=True):
         table.add_row(Text(label), *(str(count) if count else "·" for count in counts))
     return table
@@ -181,7 +185,7 @@ def _slice(result: SliceResult) -> list[str]:
     if result.value is None or result.gap is None:
         return [str(result.n), "too small", "", "", ""]
     gap = result.gap
-    cells = [str(result.n), _value(result.value), _interval(result.value), "", ""]
+    cells = [str(result.n), value_text(result.value), interval_text(result.value), "", ""]
     if math.isfinite(gap.value):
         cells[3] = f"{gap.value:+.2f}"
     if math.isfinite(gap.low):
@@ -189,11 +193,13 @@ def _slice(result: SliceResult) -> list[str]:
     return cells
 
 
-def _value(estimate: Estimate, digits: int = 2) -> str:
+def value_text(estimate: Estimate, digits: int = 2) -> str:
+    """A value; ``-`` where it is undefined."""
     return f"{estimate.value:.{digits}f}" if math.isfinite(estimate.value) else "-"
 
 
-def _interval(estimate: Estimate, digits: int = 2) -> str:
+def interval_text(estimate: Estimate, digits: int = 2) -> str:
+    """Its interval; nothing where there is none."""
     if not math.isfinite(estimate.low):
         return ""
     return f"{estimate.low:.{digits}f}-{estimate.high:.{digits}f}"

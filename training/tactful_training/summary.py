@@ -11,18 +11,21 @@ from rich.text import Text
 
 from tactful.classifier import Classifier
 from tactful.rendering import render_reading
+from tactful_training.bootstrap import Estimate
 from tactful_training.data.rows import Row
 from tactful_training.evaluation_result import headline
+from tactful_training.evaluation_table import interval_text, value_text
 from tactful_training.registration import CHALLENGER, CHAMPION, MODEL, Registration
 from tactful_training.run import TrainingResult
 
 _SAMPLES = 3
 _READABLE = range(80, 260)  # characters of a sample reply
+_CELL = 12  # columns that a value, or its interval, and the space before it take
 
 
 def print_summary(result: TrainingResult, console: Console) -> None:
     """Print the headline figures and three replies of the test split, labelled by the bundle."""
-    console.print(_figures(result))
+    console.print(_figures(result, console.width))
     console.print(f"bundle  {result.out} ({result.bundle})", highlight=False, markup=False)
     where = f"run {result.tracking_run} in {result.tracking_uri}"
     console.print(f"MLflow  {where if result.tracking_run else 'none'}", highlight=False)
@@ -33,7 +36,7 @@ def print_summary(result: TrainingResult, console: Console) -> None:
     for row in choose_samples(result.material.rows["test"]):
         console.print(Rule(style="dim"))
         if row.context:
-            console.print(Text(f"customer: {row.context}", "dim"))
+            console.print(Text(f"context: {row.context}", "dim"))
         console.print(render_reading(classifier.classify(row.reply, row.context), row.reply))
 
 
@@ -67,20 +70,23 @@ def choose_samples(rows: Sequence[Row]) -> list[Row]:
     return list(by_group.values())[:_SAMPLES]
 
 
-def _figures(result: TrainingResult) -> Table:
-    table = Table(box=None)
-    table.add_column("")
+def _figures(result: TrainingResult, width: int) -> Table:
+    """Names whole as far as there is room: intervals go below their values before a name breaks."""
     columns = {split: headline(found) for split, found in result.evaluations.items()}
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    table = Table(box=None, pad_edge=False, caption="in brackets: 95% intervals")
+    table.caption_justify = "left"
+    longest, room = max(map(len, names)), width - (_CELL + 1) * len(columns)
+    table.add_column("", width=min(longest, max(room, _CELL)), overflow="fold")
     for split in columns:
         table.add_column(split, justify="right")
-        table.add_column("95%", style="dim")
-    for name in dict.fromkeys(name for column in columns.values() for name in column):
-        cells = []
-        for column in columns.values():
-            estimate = column.get(name)
-            if estimate is None:
-                cells += ["-", ""]
-            else:
-                cells += [f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}"]
-        table.add_row(name, *cells)
+    for name in names:
+        table.add_row(name, *(_cell(column.get(name)) for column in columns.values()))
     return table
+
+
+def _cell(estimate: Estimate | None) -> Text:
+    if estimate is None:
+        return Text("-")
+    between = f"({interval_text(estimate, 3)})" if interval_text(estimate, 3) else ""
+    return Text.assemble(value_text(estimate, 3), " ", (between, "dim"))
