@@ -101,6 +101,26 @@ def test_labels_made_by_language_models_are_called_so(record: RunRecord) -> None
     assert "All labels and marked words were made by language models, not by people" in text
 
 
+def test_tags_and_licence_are_those_of_the_data(record: RunRecord) -> None:
+    text = model_card(record)
+    assert yaml.safe_load(text.split("---")[1])["tags"] == ["onnx", "label-wise-attention"]
+    assert "customer" not in text
+    stated: dict[str, Any] = {
+        **record.data.card.front_matter,
+        "license": "other",
+        "license_name": "academic-non-commercial",
+        "license_link": "https://example.org/terms",
+        "tags": ["dialogue-acts", "meetings"],
+    }
+    card = replace(record.data.card, front_matter=stated)
+    text = model_card(replace(record, data=replace(record.data, card=card)))
+    front_matter = yaml.safe_load(text.split("---")[1])
+    assert front_matter["tags"] == ["onnx", "label-wise-attention", "dialogue-acts", "meetings"]
+    assert front_matter["license"] == "other"
+    assert front_matter["license_name"] == "academic-non-commercial"
+    assert "licence is: academic-non-commercial (https://example.org/terms)." in text
+
+
 def test_headline_figures_have_paths(record: RunRecord) -> None:
     assert set(headline(record.evaluations["test"])) == {
         "moves/macro_f1",

@@ -29,15 +29,16 @@ _FIGURES = {
     "ece": "expected calibration error",
     "token_f1": "token F1",
 }
+_LICENCE_NAME, _LICENCE_LINK = "license_name", "license_link"
 _USE = """\
-It reads a reply, such as a support agent writes to a customer, and says which of the labels below
-its wording shows, with a calibrated probability for each and, where it was trained for that, the
-words that carry it. It is meant for feedback on replies: drafts, coaching, statistics over many
-replies.
+It reads a reply, together with the message before it where there is one, and says which of the
+labels below its wording shows, with a calibrated probability for each and, where it was trained for
+that, the words that carry it. It is meant for feedback on replies (drafts, coaching) and for
+statistics over many replies.
 
 It judges the language of a reply, not the person who wrote it. A label says that certain words are
-there; it does not say that they were meant, that they were right for this customer, or that the
-author is or is not empathetic. Do not use it to rank, pay, promote or dismiss people, and do not
+there; it does not say that they were meant, that they were right for whoever they answer, or what
+kind of person their author is. Do not use it to rank, pay, promote or dismiss people, and do not
 let its labels stand without somebody who reads the reply."""
 _LIMITS = """\
 - Its decisions are wrong as often as the figures above say, rare labels more often than common
@@ -106,13 +107,17 @@ def model_card(record: RunRecord) -> str:
 
 def _front_matter(record: RunRecord) -> dict[str, object]:
     stated = record.data.card.front_matter
+    tags = stated.get("tags")
+    # A licence that the hub has no word for is "other", with its name in a field of its own.
+    named = {key: stated[key] for key in (_LICENCE_NAME, _LICENCE_LINK) if key in stated}
     return {
         "library_name": "tactful",
         "pipeline_tag": "text-classification",
         "language": stated.get("language", "unknown"),
         "license": stated.get("license", "other"),
+        **named,
         "base_model": record.encoder.name,
-        "tags": ["onnx", "customer-support", "label-wise-attention"],
+        "tags": ["onnx", "label-wise-attention", *(tags if isinstance(tags, list) else [])],
     }
 
 
@@ -197,7 +202,7 @@ def _data(record: RunRecord) -> str:
     sizes = ", ".join(f"{count} {split}" for split, count in record.rows.items())
     lines = [f"{name}: {sizes} rows."]
     if "machine-generated" in stated.get("language_creators", ()):
-        lines.append("The texts were written by language models; no customer's data is in them.")
+        lines.append("Its texts were written by language models.")
     if "machine-generated" in stated.get("annotations_creators", ()):
         lines.append(
             "**All labels and marked words were made by language models, not by people**, those "
@@ -234,11 +239,13 @@ def _making(record: RunRecord) -> str:
 
 
 def _licence(record: RunRecord) -> str:
-    stated = record.data.card.front_matter.get("license", "not stated in its card")
+    stated = record.data.card.front_matter
+    licence = stated.get(_LICENCE_NAME, stated.get("license", "not stated in its card"))
+    link = f" ({stated[_LICENCE_LINK]})" if _LICENCE_LINK in stated else ""
     return (
         "The software is under Apache-2.0. The weights derive from the encoder "
         f"{record.encoder.name}, which has a licence of its own, and from the data set, whose "
-        f"licence is: {stated}."
+        f"licence is: {licence}{link}."
     )
 
 
