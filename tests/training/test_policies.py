@@ -16,7 +16,7 @@ from tactful_training.answers import Answers
 from tactful_training.commands.thresholds import thresholds
 from tactful_training.data.rows import Row
 from tactful_training.errors import ConfigError, DataError
-from tactful_training.policies import choose, read_goals, unmet
+from tactful_training.policies import choose, read_goals, too_rare, unmet
 from tactful_training.rethreshold import next_version
 
 TASKS = Tasks(
@@ -94,12 +94,56 @@ def test_policies_are_texts_or_files_and_the_last_one_counts(tmp_path: Path) -> 
         "apology: f1>=0.9": "write precision>=0.9",
         "apology: precision>=1.5": "above 0 to 1",
         "apology": "write LABEL",
+        "apology:recall>=0.5": "write LABEL",
         "apologie: recall>=0.5": "'apologie' is no label of the bundle: strategies/apology",
         "warm: recall>=0.5": "tone has exactly one label",
         str(tmp_path / "none.yaml"): "cannot be read",
     }.items():
         with pytest.raises(ConfigError, match=words):
             read_goals([text], TASKS)
+
+
+def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
+    names = ["Class 1: thank", "a/b", "*", "tone/warm", "[x]", "yes"]
+    tasks = Tasks(
+        (
+            Task("acts", "multilabel", dict.fromkeys(names, "")),
+            Task("tone", "multilabel", {"warm": ""}),
+        )
+    )
+    for text, meant in {
+        "Class 1: thank: precision>=0.9": ("acts", "Class 1: thank"),
+        "'Class 1: thank': precision>=0.9": ("acts", "Class 1: thank"),
+        "acts/Class 1: thank: precision>=0.9": ("acts", "Class 1: thank"),
+        "a/b: precision>=0.9": ("acts", "a/b"),
+        "acts/a/b: precision>=0.9": ("acts", "a/b"),
+        "acts/*: precision>=0.9": ("acts", "*"),
+        "tone/warm: precision>=0.9": ("tone", "warm"),
+        "acts/tone/warm: precision>=0.9": ("acts", "tone/warm"),
+        "[x]: precision>=0.9": ("acts", "[x]"),
+        "yes: precision>=0.9": ("acts", "yes"),
+    }.items():
+        [goal] = read_goals([text], tasks)
+        assert (goal.task, goal.label) == meant
+    path = tmp_path / "policy.yaml"
+    path.write_text("Class 1: thank: precision>=0.9\n")
+    with pytest.raises(ConfigError, match=r"policy.yaml, line 1: .*'…' around a label that holds"):
+        read_goals([str(path)], tasks)
+    path.write_text("'Class 1: thank': precision>=0.9\n")
+    assert [goal.label for goal in read_goals([str(path)], tasks)] == ["Class 1: thank"]
+
+
+def test_every_label_means_those_with_enough_rows() -> None:
+    data = answers()
+    goals = read_goals(["*: recall>=0.8"], TASKS)
+    assert [each.goal.label for each in choose(goals, data, resamples=20)] == ["apology"]
+    assert {goal.label: rows for goal, rows in too_rare(goals, data).items()} == {"gratitude": 2}
+    named = read_goals(["*: recall>=0.8", "gratitude: recall>=0.8"], TASKS)
+    with pytest.raises(DataError, match="only 2 rows carry gratitude; at least 10"):
+        choose(named, data, resamples=20)
+    data.truth[:] = 0
+    with pytest.raises(DataError, match="no label has 10 rows or more"):
+        choose(goals, data, resamples=20)
 
 
 def test_versions_count_up() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tactful.writing import check_target
 from tactful_training.answers import Answers, answers_of
 from tactful_training.evaluation import evaluate_answers
 from tactful_training.evaluation_data import load_labelled
-from tactful_training.policies import Chosen, choose, read_goals, unmet
+from tactful_training.policies import Chosen, Goal, choose, read_goals, too_rare, unmet
 from tactful_training.rethreshold import next_version, write_with_thresholds
 
 
@@ -22,12 +22,14 @@ class ChoosingResult:
     """What came of it.
 
     Attributes:
-        chosen: one for each goal.
+        chosen: one for each goal that is not left out.
+        left_out: goals of ``*`` whose label is too rare, and its rows; its threshold stays.
         out: folder of the new bundle; None where a goal was not met and nothing was written.
         bundle: its id, or None.
     """
 
     chosen: Sequence[Chosen]
+    left_out: Mapping[Goal, int]
     out: Path | None = None
     bundle: str | None = None
 
@@ -56,15 +58,15 @@ def choose_and_write(
     check_target(out)
     readings = classifier.classify_many((row.reply, row.context) for row in labelled.rows)
     answers = answers_of(readings, labelled.rows, bundle.heads, labelled.tasks)
-    chosen = choose(goals, answers)
+    chosen, left_out = choose(goals, answers), too_rare(goals, answers)
     if unmet(chosen):
-        return ChoosingResult(chosen)
+        return ChoosingResult(chosen, left_out)
     evaluation = evaluate_answers(_decided_anew(answers, chosen), slices=())
     told = {"name": Path(data).name, "rows": len(labelled.rows)}
     if labelled.data_set is not None:
         told |= {"split": split, "sha256": labelled.data_set.digests}
     written = write_with_thresholds(source, out, bundle, chosen, evaluation, told)
-    return ChoosingResult(chosen, out, written)
+    return ChoosingResult(chosen, left_out, out, written)
 
 
 def _decided_anew(answers: Answers, chosen: Sequence[Chosen]) -> Answers:

@@ -41,12 +41,14 @@ class Goal:
         label: the label.
         figure: precision or recall.
         least: the value that it must reach, 0 to 1.
+        every: whether it is asked of all labels, so that one too rare to be measured is left out.
     """
 
     task: str
     label: str
     figure: Figure
     least: float
+    every: bool = False
 
     def __str__(self) -> str:
         return f"{self.task}/{self.label}: {self.figure}>={self.least:g}"
@@ -88,8 +90,8 @@ class Chosen:
 def read_goals(texts: Sequence[str], tasks: Tasks) -> list[Goal]:
     """Goals from ``LABEL: precision>=0.9`` or from YAML files of such lines; the last one counts.
 
-    ``*`` stands for every label of the multilabel tasks; a label that two tasks have is named
-    ``TASK/LABEL``.
+    ``*`` stands for every label of the multilabel tasks that has enough rows; a label that two
+    tasks have is named ``TASK/LABEL``.
 
     Raises:
         ConfigError: a text is neither, or names what the bundle cannot do.
@@ -103,7 +105,7 @@ def read_goals(texts: Sequence[str], tasks: Tasks) -> list[Goal]:
             )
         for task, label in _named(name, tasks):
             figure: Figure = "precision" if match[1] == "precision" else "recall"
-            goals[task, label] = Goal(task, label, figure, float(match[2]))
+            goals[task, label] = Goal(task, label, figure, float(match[2]), name == _EVERY)
     if not goals:
         raise ConfigError("no policy is given; for example --policy 'apology: precision>=0.9'")
     return list(goals.values())
@@ -112,7 +114,7 @@ def read_goals(texts: Sequence[str], tasks: Tasks) -> list[Goal]:
 def choose(
     goals: Sequence[Goal], answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Chosen]:
-    """The threshold for every goal.
+    """The threshold for every goal, those left out by `too_rare` aside.
 
     Intervals are those of the figures at the chosen threshold; that it was chosen on the same rows
     is not in them.
@@ -124,16 +126,32 @@ def choose(
         seed: fixes the resamples.
 
     Raises:
-        DataError: a label has too few positive rows.
+        DataError: a label that was named has too few positive rows, or every label has.
     """
+    rare = too_rare(goals, answers)
+    wanted = [goal for goal in goals if goal not in rare]
+    if not wanted:
+        raise DataError(
+            f"no label has {LEAST_POSITIVES} rows or more, which are needed to choose a threshold"
+        )
     drawn = Resamples([row.group for row in answers.rows], count=resamples, seed=seed)
-    return [_choose(goal, answers, drawn) for goal in goals]
+    return [_choose(goal, answers, drawn) for goal in wanted]
+
+
+def too_rare(goals: Sequence[Goal], answers: Answers) -> dict[Goal, int]:
+    """The goals of ``*`` whose label has too few positive rows, and how many it has."""
+    support = {goal: _support(goal, answers) for goal in goals if goal.every}
+    return {goal: count for goal, count in support.items() if count < LEAST_POSITIVES}
+
+
+def _support(goal: Goal, answers: Answers) -> int:
+    return int(np.nansum(answers.truth[:, answers.tasks.columns[goal.task, goal.label]]))
 
 
 def _choose(goal: Goal, answers: Answers, drawn: Resamples) -> Chosen:
     column = answers.tasks.columns[goal.task, goal.label]
     truth, scores = answers.truth[:, column], answers.scores[:, column]
-    support = int(np.nansum(truth))
+    support = _support(goal, answers)
     if support < LEAST_POSITIVES:
         raise DataError(
             f"{goal}: only {support} rows carry {goal.label}; at least {LEAST_POSITIVES} are "
@@ -184,22 +202,31 @@ def _figures(
 def _lines(text: str) -> list[tuple[str, object]]:
     """(label, goal) pairs of one policy, given as text or as a file."""
     path = Path(text)
-    where = text
-    if path.suffix in (".yaml", ".yml"):
-        where = str(path)
-        try:
-            text = path.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the policy file {path} cannot be read: {error}") from error
-    elif text.startswith(_EVERY):
-        text = f'"{_EVERY}"{text.removeprefix(_EVERY)}'  # YAML would take it for an alias
+    if path.suffix not in (".yaml", ".yml"):
+        # Not as YAML, for which a label that holds ': ' or begins with '*' would need quotes.
+        name, colon, asked = text.rpartition(": ")
+        if not colon:
+            raise ConfigError(f"policy {text!r}: write LABEL: precision>=0.9")
+        return [(_unquoted(name.strip()), asked)]
     try:
-        content = parse_yaml(text)
+        content = parse_yaml(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the policy file {path} cannot be read: {error}") from error
     except YamlError as error:
-        raise ConfigError(f"policy {where!r} is not 'LABEL: precision>=0.9': {error}") from error
+        line = "" if error.line is None else f", line {error.line}"
+        raise ConfigError(
+            f"the policy file {path}{line}: {error}; its lines are LABEL: precision>=0.9, with "
+            "'…' around a label that holds ': ' or begins with a sign"
+        ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"policy {where!r}: write LABEL: precision>=0.9")
+        raise ConfigError(f"the policy file {path}: write lines LABEL: precision>=0.9")
     return [(str(name), asked) for name, asked in content.items()]
+
+
+def _unquoted(name: str) -> str:
+    """A label as a YAML file would have it, without its quotes."""
+    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
+    return name[1:-1] if quoted else name
 
 
 def _named(name: str, tasks: Tasks) -> list[tuple[str, str]]:
@@ -208,7 +235,9 @@ def _named(name: str, tasks: Tasks) -> list[tuple[str, str]]:
     ]
     if name == _EVERY:
         return choices
-    found = [pair for pair in choices if name in (pair[1], "/".join(pair))]
+    # A label may hold '/', a task may not: TASK/LABEL names one label whatever others look like.
+    found = [pair for pair in choices if name == "/".join(pair)]
+    found = found or [pair for pair in choices if name == pair[1]]
     if len(found) == 1:
         return found
     single = [task.name for task in tasks if task.kind == "single" and name in task.names]

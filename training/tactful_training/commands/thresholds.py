@@ -46,7 +46,7 @@ def thresholds(
     from rich.console import Console
 
     from tactful_training.choosing import choose_and_write
-    from tactful_training.policies import unmet
+    from tactful_training.policies import LEAST_POSITIVES, unmet
     from tactful_training.policy_table import render_chosen
 
     with Console(stderr=True).status("Reading replies"):
@@ -54,6 +54,10 @@ def thresholds(
     if json_output:
         content = {
             "thresholds": [each.to_dict() for each in result.chosen],
+            "left_out": [
+                {"task": goal.task, "label": goal.label, "support": support}
+                for goal, support in result.left_out.items()
+            ],
             "bundle": result.bundle,
             "out": None if result.out is None else str(result.out),
         }
@@ -62,6 +66,12 @@ def thresholds(
         Console().print(render_chosen(result.chosen))
         if result.out is not None:
             typer.echo(f"bundle  {result.out} ({result.bundle})")
+    for goal, support in result.left_out.items():
+        typer.echo(
+            f"left out: {goal}: only {support} rows carry it, {LEAST_POSITIVES} are needed; its "
+            "threshold stays",
+            err=True,
+        )
     problems = unmet(result.chosen)
     for line in problems:
         typer.echo(f"error: {line}", err=True)
