@@ -17,6 +17,7 @@ from tactful.tasks import Task
 from tactful_training.answers import Answers
 from tactful_training.bootstrap import Estimate, Resamples, Statistic
 from tactful_training.evaluation import LEAST_ROWS, said
+from tactful_training.evaluation_result import MACRO_OF_ALL
 from tactful_training.evidence_words import evidence_counts, evidence_tasks
 from tactful_training.metrics import (
     average_precision_statistic,
@@ -84,7 +85,7 @@ class TaskComparison:
 
     Attributes:
         n: rows whose labels are known.
-        headline: accuracy or micro_f1, macro_f1, and ece.
+        headline: accuracy or micro_f1, macro_f1, macro_f1_all, and ece.
         labels: every label, in the order of the task.
         mcnemar: of rows all of whose labels are right.
     """
@@ -137,6 +138,16 @@ def _compare_task(task: Task, a: Answers, b: Answers, drawn: Resamples) -> TaskC
         for _, decisions in both
     ]
     *per_label, macro, micro = _differences(drawn, *statistics)
+    macro_of_all = macro
+    if not counted.all():
+        every = np.ones_like(counted)
+        *_, macro_of_all, _ = _differences(
+            drawn,
+            *(
+                decision_statistic(drawn.sums(decision_counts(truth, decisions)), every)
+                for _, decisions in both
+            ),
+        )
     per_label += _differences(
         drawn, *(average_precision_statistic(truth, scores, drawn) for scores, _ in both)
     )
@@ -157,7 +168,7 @@ def _compare_task(task: Task, a: Answers, b: Answers, drawn: Resamples) -> TaskC
     main = "accuracy" if task.kind == "single" else "micro_f1"
     return TaskComparison(
         n=int(known.sum()),
-        headline={main: micro, "macro_f1": macro, "ece": ece},
+        headline={main: micro, "macro_f1": macro, MACRO_OF_ALL: macro_of_all, "ece": ece},
         labels=labels,
         mcnemar=mcnemar(right[0].all(axis=1), right[1].all(axis=1)),
     )

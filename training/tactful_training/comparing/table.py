@@ -15,6 +15,7 @@ from tactful_training.comparing.comparison import Comparison
 from tactful_training.comparing.flips import Flip
 from tactful_training.comparing.paired import Difference, TaskComparison
 from tactful_training.data.rendering import NO_LABEL
+from tactful_training.evaluation_result import MACRO_OF_ALL
 
 _SHOWN = 20
 
@@ -74,8 +75,11 @@ def _costs(comparison: Comparison) -> Table:
 def _overall(comparison: Comparison) -> Table:
     table = _table("Overall", "", "A", "B", "B - A", "95%", "right in A/B alone")
     for name, task in comparison.tasks.items():
+        rare = any(label.too_rare for label in task.labels.values())
         for key, figure in task.headline.items():
-            rows = task.mcnemar if key != "ece" and key != "macro_f1" else None
+            if key == MACRO_OF_ALL and not rare:
+                continue  # it is macro F1
+            rows = task.mcnemar if key in ("accuracy", "micro_f1") else None
             alone = f"{rows.only_a}/{rows.only_b} rows, p {rows.p:.3f}" if rows else ""
             table.add_row(f"{name} {key}", *_cells(figure), alone)
     for key, figure in comparison.evidence.items():
