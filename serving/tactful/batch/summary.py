@@ -113,6 +113,6 @@ def render_summary(summary: Summary) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for task, rates in summary.labels.items():
         for label, rate in rates.items():
-            table.add_row(task, label, f"{rate:.1%}")
+            table.add_row(task, Text(label), f"{rate:.1%}")
     parts.append(table)
     return Group(*parts)
