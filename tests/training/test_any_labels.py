@@ -16,18 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tactful import Classifier
 from tactful_training.config_schema import Config
+from tactful_training.evaluation_result import headline
 from tactful_training.run import TrainingResult, train
 from tactful_training.summary import print_summary
 
 Make = Callable[..., Config]
 Rows = dict[str, list[dict[str, Any]]]
 
-INTENTS = [f"intent {number}: what's-up_{number}" for number in range(40)]
-FLAGS = ["asks", "offers", "warns & Warns", "never"]
+INTENTS = [f"intent {number}: what's-up_{number}" for number in range(38)]
+INTENTS += ["[/red] $x^ {$", "Hold Before Answer/Agreement"]
+FLAGS = ["Maybe/Accept-part", "offers (", "offers )", "never"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.?!,"
 PATIENCE = 60.0
 
@@ -39,7 +42,7 @@ def intents() -> Rows:
     for split, size in (("train", 160), ("validation", 60), ("test", 60)):
         rows[split] = []
         for number in range(size):
-            label = number % (40 if split == "train" else 37)
+            label = (number if split == "train" else number % 37 + 3) % 40
             text = " ".join([LETTERS[label]] * 3 + choice.sample(LETTERS, 2))
             rows[split].append(
                 {
@@ -64,7 +67,7 @@ def flags() -> Rows:
                 {
                     "id": f"{split}{number}",
                     "group": f"{split}-dialogue-{number // 6}",
-                    "context": None if number % 6 == 0 else "see the page",
+                    "context": None if number % 6 == 5 else "see the page",
                     "reply": text,
                     "labels": {"act_flags": labels},
                     "speaker": choice.choice(["agent", "customer"]),
@@ -125,10 +128,52 @@ def test_it_learns_is_not_registered_and_says_what_it_is(
     assert all(label in card for label in labels)
     assert f"{task}: macro F1" in card
     said = io.StringIO()
-    print_summary(result, Console(file=said, width=120))
-    assert f"{task}/macro_f1" in said.getvalue()
+    print_summary(result, Console(file=said, width=80))
+    names = {name for each in result.evaluations.values() for name in headline(each)}
+    assert f"{task}/macro_f1_all" in names
+    first_words = [(line.split() or [""])[0] for line in said.getvalue().splitlines()]
+    assert names <= set(first_words)
+    assert "…" not in said.getvalue()
+    if task == "act_flags":
+        assert "context: see the page" in said.getvalue()
     figures = result.evaluations["test"].tasks[task]
     assert len(figures.labels) == len(labels)
+
+
+def test_the_run_has_a_metric_for_every_label_and_all_figures(
+    trained: tuple[str, Path, TrainingResult],
+) -> None:
+    task, place, result = trained
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    metrics = client.get_run(result.tracking_run).data.metrics
+    found = [name for name in metrics if re.fullmatch(f"test/{task}/labels/[^/]+/support", name)]
+    assert len(found) == (40 if task == "intent" else 4)
+    if task == "act_flags":
+        results = result.evaluations["test"].tasks[task].labels
+        expected = sorted(results[label].support for label in FLAGS)
+        assert sorted(metrics[name] for name in found) == expected
+    figures = [each.path for each in client.list_artifacts(result.tracking_run, "figures/test")]
+    assert f"figures/test/{task}_precision_recall.png" in figures
+    assert "figures/test/reliability.png" in figures
+
+
+def test_thresholds_are_chosen_for_labels_of_any_name(
+    trained: tuple[str, Path, TrainingResult],
+) -> None:
+    task, place, _ = trained
+    if task == "intent":
+        pytest.skip("a task of exactly one label has no thresholds")
+    options = ("thresholds", "--bundle", "models/mine", "--data", "mine", "--json")
+    for name, out in (("Maybe/Accept-part", "one"), ("act_flags/Maybe/Accept-part", "two")):
+        policy = f"{name}: recall>=0.5"
+        content = json.loads(tactful(place, *options, "--policy", policy, "--out", out))
+        [chosen] = content["thresholds"]
+        assert (chosen["task"], chosen["label"]) == (task, "Maybe/Accept-part")
+        assert content["left_out"] == []
+        assert Classifier.load(place / out).bundle.id == content["bundle"]
+    content = json.loads(tactful(place, *options, "--policy", "*: recall>=0.5", "--out", "all"))
+    assert [each["label"] for each in content["thresholds"]] == FLAGS[:3]
+    assert content["left_out"] == [{"task": task, "label": "never", "support": 0}]
 
 
 def test_a_reading_has_the_task_as_an_attribute_and_in_json(
