@@ -110,6 +110,7 @@ def test_scores_thresholds_tone_and_what_is_not_used_are_shown(open_page):
     expect(apology).to_contain_text("%")
     assert apology.locator(".fill").evaluate("e => e.offsetWidth") > 0
     assert apology.locator(".tick").count() == 1
+    expect(page.get_by_role("heading", name="It could also…")).to_be_visible()
     ideas = page.locator(".ideas li")
     assert sorted(ideas.locator(".name").all_text_contents()) == ["gratitude", "next step"]
     expect(ideas.first).to_contain_text("says ")
