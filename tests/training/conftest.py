@@ -18,6 +18,10 @@ from transformers import BertConfig, BertModel
 
 from tactful_training.config import load_config
 from tactful_training.config_schema import Config
+from tactful_training.encoder import load_encoder
+from tactful_training.export import export_onnx
+from tactful_training.material import Material, load_material
+from tactful_training.model import LabelAttentionModel
 from tactful_training.tracking import Tracker
 
 # Before anything imports MLflow: tests talk to nobody.
@@ -156,6 +160,28 @@ def make_config(overrides: dict[str, Any]) -> Callable[..., Config]:
         return load_config(None, [f"{key}={value}" for key, value in settings.items()])
 
     return make
+
+
+@pytest.fixture(scope="module")
+def material(make_config: Callable[..., Config]) -> Material:
+    """What a training of the synthetic data set works with."""
+    return load_material(make_config())
+
+
+@pytest.fixture(scope="module")
+def model(make_config: Callable[..., Config], material: Material) -> LabelAttentionModel:
+    """An untrained model whose labels attend to different tokens."""
+    torch.manual_seed(1)
+    encoder = load_encoder(material.encoder, make_config().model, attention="eager")
+    model = LabelAttentionModel(encoder, material.tasks.size).eval()
+    torch.nn.init.normal_(model.attention.weight)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(model: LabelAttentionModel) -> bytes:
+    """That model as ONNX."""
+    return export_onnx(model, opset=17)
 
 
 @pytest.fixture(scope="session")

@@ -1,46 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from tactful.inference import RowOutput, run_rows
 from tactful.session import Session
-from tactful_training.config_schema import Config
-from tactful_training.encoder import load_encoder
 from tactful_training.errors import ExportError
 from tactful_training.export import check_parity, export_onnx
 from tactful_training.features import encode_rows
-from tactful_training.material import Material, load_material
+from tactful_training.material import Material
 from tactful_training.model import LabelAttentionModel, torch_forward
 
 
 @pytest.fixture(scope="module")
-def material(make_config: Callable[..., Config]) -> Material:
-    return load_material(make_config())
-
-
-@pytest.fixture(scope="module")
-def model(make_config: Callable[..., Config], material: Material) -> LabelAttentionModel:
-    torch.manual_seed(1)
-    encoder = load_encoder(material.encoder, make_config().model, attention="eager")
-    model = LabelAttentionModel(encoder, material.tasks.size).eval()
-    torch.nn.init.normal_(model.attention.weight)
-    return model
-
-
-@pytest.fixture(scope="module")
-def content(model: LabelAttentionModel) -> bytes:
-    return export_onnx(model, opset=17)
-
-
-@pytest.fixture(scope="module")
 def outputs(
-    model: LabelAttentionModel, material: Material, content: bytes
+    model: LabelAttentionModel, material: Material, exported: bytes
 ) -> tuple[list[RowOutput], list[RowOutput]]:
     rows = encode_rows(material.rows["validation"], material.encoding, material.tasks)
     encoded = [example.encoded for example in rows]
@@ -49,7 +26,7 @@ def outputs(
     def run(forward: object) -> list[RowOutput]:
         return run_rows(encoded, material.encoding, forward, material.tasks, token_budget=200)
 
-    return run(torch_forward(model)), run(Session(content, threads=1))
+    return run(torch_forward(model)), run(Session(exported, threads=1))
 
 
 def test_the_graph_says_what_the_model_says(
@@ -66,17 +43,15 @@ def test_the_graph_says_what_the_model_says(
 def test_one_wrong_number_fails_the_export(
     outputs: tuple[list[RowOutput], list[RowOutput]], part: str, wrong: float
 ) -> None:
-    reference, exported = outputs
-    values = getattr(exported[-1], part).copy()
+    reference, found = outputs
+    values = getattr(found[-1], part).copy()
     values[-1] += wrong
     with pytest.raises(ExportError, match=r"48 validation rows.*export\.tolerance = 0\.001"):
-        check_parity(
-            reference, [*exported[:-1], replace(exported[-1], **{part: values})], tolerance=1e-3
-        )
+        check_parity(reference, [*found[:-1], replace(found[-1], **{part: values})], tolerance=1e-3)
 
 
-def test_batch_and_length_are_dynamic_and_everything_is_in_one_file(content: bytes) -> None:
-    graph = onnx.load_from_string(content).graph
+def test_batch_and_length_are_dynamic_and_everything_is_in_one_file(exported: bytes) -> None:
+    graph = onnx.load_from_string(exported).graph
     shapes = {
         node.name: [d.dim_param or d.dim_value for d in node.type.tensor_type.shape.dim]
         for node in [*graph.input, *graph.output]
@@ -89,7 +64,7 @@ def test_batch_and_length_are_dynamic_and_everything_is_in_one_file(content: byt
         "token_scores": ["batch", "sequence", 6],
     }
     assert all(not tensor.external_data for tensor in graph.initializer)
-    assert onnx.load_from_string(content).opset_import[0].version == 17
+    assert onnx.load_from_string(exported).opset_import[0].version == 17
 
 
 def test_an_opset_that_cannot_be_had_is_an_export_error(model: LabelAttentionModel) -> None:

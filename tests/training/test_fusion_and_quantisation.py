@@ -7,7 +7,6 @@ from random import Random
 import numpy as np
 import onnx
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -23,32 +22,12 @@ from tactful_training.candidates.fusion import fuse
 from tactful_training.candidates.quantise import product_inputs, quantise
 from tactful_training.candidates.ranges import activation_ranges
 from tactful_training.config_schema import Config
-from tactful_training.encoder import load_encoder
 from tactful_training.errors import ExportError
-from tactful_training.export import check_parity, export_onnx
-from tactful_training.material import Material, load_material
+from tactful_training.export import check_parity
+from tactful_training.material import Material
 from tactful_training.model import LabelAttentionModel
 
 LAYERS = 2
-
-
-@pytest.fixture(scope="module")
-def material(make_config: Callable[..., Config]) -> Material:
-    return load_material(make_config())
-
-
-@pytest.fixture(scope="module")
-def model(make_config: Callable[..., Config], material: Material) -> LabelAttentionModel:
-    torch.manual_seed(1)
-    encoder = load_encoder(material.encoder, make_config().model, attention="eager")
-    model = LabelAttentionModel(encoder, material.tasks.size).eval()
-    torch.nn.init.normal_(model.attention.weight)
-    return model
-
-
-@pytest.fixture(scope="module")
-def exported(model: LabelAttentionModel) -> bytes:
-    return export_onnx(model, opset=17)
 
 
 @pytest.fixture(scope="module")
