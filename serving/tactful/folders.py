@@ -42,24 +42,16 @@ def replace_folder(
     Raises:
         OSError: the disk refuses; the old folder is still there.
     """
-    missing = [parent for parent in folder.parents if not parent.exists()]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent):
-            _recover(folder)
-            may_replace(folder)
-            new = aside(folder, "new")
-            try:
-                _write_files(new, files)
-                checked = check(new)
-                _move_in(new, folder)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-    except BaseException:
-        for parent in missing:  # the nearest first; what others have put there stays
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise
+    with _locked(folder.parent):
+        _recover(folder)
+        may_replace(folder)
+        new = aside(folder, "new")
+        try:
+            _write_files(new, files)
+            checked = check(new)
+            _move_in(new, folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return checked
 
 
@@ -93,20 +85,59 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time in a folder, so that leftovers are nobody's work in progress."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """One writer at a time in a folder, so that leftovers are nobody's work in progress.
+
+    The folder is made where it is missing, and removed again where the writer fails.
+    """
+    made: list[Path] = []
+    descriptor = None
+    while descriptor is None:
+        made += _make(folder)
+        descriptor = _lock(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    except BaseException:
+        for each in reversed(made):  # under the lock; where others have put something it stays
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
     finally:
         os.close(descriptor)
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and its parents; those that this made, the outermost first."""
+    made = []
+    for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir()
+            made.append(each)
+    return made
+
+
+def _lock(folder: Path) -> int | None:
+    """Wait for the lock; None where the writer that held it has removed the folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        still = folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if not still:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _recover(folder: Path) -> None:
     """Undo what a crash left: put back a folder that was moved aside, drop the rest."""
     for old in sorted(_left(folder, "old")):
         if folder.exists():
-            shutil.rmtree(old)
+            _discard(old, folder)
         else:
             os.rename(old, folder)
     for new in _left(folder, "new"):
@@ -131,9 +162,19 @@ def _move_in(new: Path, folder: Path) -> None:
         if folder.exists():
             os.rename(folder, old)
         os.rename(new, folder)
-    except BaseException:  # Ctrl-C too, which may come when the new one is in already
-        if old.exists() and not folder.exists():
+        sync_folder(folder.parent)
+    except BaseException:  # Ctrl-C too: all is as it was, or the new one is in for good
+        if folder.exists() and not new.exists():
+            os.rename(folder, new)
+        if old.exists():
             os.rename(old, folder)
         raise
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _discard(old, folder)
+
+
+def _discard(old: Path, folder: Path) -> None:
+    """Delete what ``folder`` replaced; half of it must not pass for one to be put back."""
+    rest = aside(folder, "new")
+    with contextlib.suppress(OSError):
+        os.rename(old, rest)
+        shutil.rmtree(rest)
