@@ -2,7 +2,8 @@
 
     python -m tactful_training.public.figures [FOLDER]
 
-prints a Markdown table: the mean over seeds or folds, its standard deviation, and each value.
+prints a Markdown table: the mean over seeds or folds, its standard deviation, and each value; of
+speeds and sizes the median.
 FOLDER (here by default) has ``benchmarks/NAME.json``, which `tactful evaluate --json` wrote, and
 ``models/NAME``, the bundles.
 """
@@ -15,7 +16,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 _MECHANISMS = ("emotional_reactions", "interpretations", "explorations")
@@ -61,7 +62,7 @@ def lines(folder: Path) -> Iterator[str]:
         for key, unit, scale in (("bytes", "MB", 1e6), ("replies_per_second", "replies/s", 1)):
             forms = [_forms(manifest) for manifest in manifests]
             sides = [[each[side][key] / scale for each in forms] for side in ("shipped", "fp32")]
-            yield f"| {name} | {unit} | {_told(sides[0], 0)} | {_told(sides[1], 0)} |"
+            yield f"| {name} | {unit} | {median(sides[0]):.0f} | {median(sides[1]):.0f} |"
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -69,11 +70,12 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _at(evaluation: Mapping[str, Any], figure: str) -> float:
+def _at(evaluation: Mapping[str, Any], figure: str) -> float | None:
+    """A figure of an evaluation; None where it is undefined."""
     found: Any = evaluation
     for key in figure.split("/"):
-        found = found[key]
-    return float(found["value"])
+        found = None if found is None else found[key]
+    return None if found is None or found["value"] is None else float(found["value"])
 
 
 def _fp32(manifest: Mapping[str, Any], figure: str) -> float | None:
@@ -87,14 +89,14 @@ def _forms(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {"shipped": forms[manifest["quantisation"]["shipped"]], "fp32": forms["fp32"]}
 
 
-def _told(values: Sequence[float | None], digits: int = 3) -> str:
+def _told(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return ""
     if len(known) == 1:
-        return f"{known[0]:.{digits}f}"
-    each = ", ".join(f"{value:.{digits}f}" for value in known)
-    return f"{mean(known):.{digits}f} ± {stdev(known):.{digits}f} ({each})"
+        return f"{known[0]:.3f}"
+    each = ", ".join(f"{value:.3f}" for value in known)
+    return f"{mean(known):.3f} ± {stdev(known):.3f} ({each})"
 
 
 if __name__ == "__main__":
