@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,18 +138,50 @@ def test_the_first_that_reaches_the_floors_is_champion_and_later_ones_challenge(
     assert made.tags["bundle"] == here["good"].bundle
 
 
-def test_a_model_for_other_tasks_challenges_nobody(here: dict[str, Any]) -> None:
+MOVES = Task("moves", "multilabel", {"question": "", "sorry": "", "thanks": ""})
+URGENCY = Task("urgency", "single", {"low": "", "high": ""})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "challenges"),
+    [
+        ((URGENCY,), False),
+        ((replace(MOVES, labels={**MOVES.labels, "more": ""}), URGENCY), False),
+        ((URGENCY, MOVES), True),
+    ],
+    ids=["other tasks", "other labels", "one task more"],
+)
+@pytest.mark.parametrize("crowned", [True, False], ids=["champion", "no champion"])
+def test_a_model_that_cannot_be_compared_challenges_nobody(
+    here: dict[str, Any], tasks: tuple[Task, ...], challenges: bool, crowned: bool
+) -> None:
     client: MlflowClient = here["client"]
-    run_id = here["bad"].tracking_run
-    tasks = Tasks((Task("flags", "multilabel", {"rude": "", "late": ""}),))
+
+    def challenger() -> str:
+        return str(client.get_model_version_by_alias("tactful", "challenger").version)
+
+    run_id = client.create_run(client.get_run(here["bad"].tracking_run).info.experiment_id)
     client.set_registered_model_alias("tactful", "challenger", "2")
-    found = register(client, run_id, here["bad"].out, tasks, headline={}, tags={}, obstacles=[])
-    assert (found.version, found.champion, found.other_tasks) == ("3", False, "moves, mood")
-    assert str(client.get_model_version_by_alias("tactful", "challenger").version) == "2"
-    assert (
-        "no challenger; the champion has other tasks: moves, mood" in (registration_lines(found)[0])
-    )
-    client.set_registered_model_alias("tactful", "challenger", "3")
+    if not crowned:
+        client.delete_registered_model_alias("tactful", "champion")
+    try:
+        found = register(
+            client,
+            run_id.info.run_id,
+            here["bad"].out,
+            Tasks(tasks),
+            headline={},
+            tags={},
+            obstacles=[] if crowned else ["moves/micro_f1 was not measured"],
+        )
+        assert challenger() == (found.version if challenges else "2")
+        assert not found.champion
+        assert found.other_tasks == (None if challenges else "moves, mood")
+        told = registration_lines(found)[0]
+        assert told.endswith("tasks there are others: moves, mood") != challenges
+        client.delete_model_version("tactful", found.version)
+    finally:
+        client.set_registered_model_alias("tactful", "challenger", "3")
 
 
 def test_a_run_shows_what_it_was_made_of_and_how_it_went(here: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tactful
+from tactful.canonical import canonical_json, sha256_hex
 from tactful.tasks import Tasks
 from tactful_training.bootstrap import Estimate
 
@@ -26,7 +27,7 @@ MODEL = "tactful"
 CHAMPION, CHALLENGER = "champion", "challenger"
 ARTIFACT = "model"
 """Name of the logged model within its run."""
-_TASKS = "tasks"  # tag of a version: the names of its tasks
+_TASKS = "tasks"  # tag of a version, see `_meaning`
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "tokenizers", "typer")
 _EXAMPLE = {
     "reply": ["I'm so sorry, Ana. I've sent a new one today.", "Thanks for your patience!"],
@@ -42,7 +43,8 @@ class Registration:
         version: of the registered model.
         champion: whether it became the champion at once, there being none.
         obstacles: why it did not; empty where there is a champion already.
-        other_tasks: the champion's tasks, where the bundle has others: then it is no challenger.
+        other_tasks: where it is no challenger, since the champion (or, without one, the present
+            challenger) has other tasks: what they are.
     """
 
     version: str
@@ -63,8 +65,9 @@ def register(
 ) -> Registration:
     """Log the bundle as a model of the run and register it as challenger; twice is once.
 
-    A bundle for other tasks than the champion's is registered and challenges nobody: no policy
-    could compare the two, and a real challenger would lose its alias.
+    A bundle that cannot be compared with the champion, since no task is common to both or a common
+    one has other labels, is registered and challenges nobody: a real challenger would lose its
+    alias. So is one that misses the floors where there is no champion yet.
 
     Args:
         client: of the tracking server.
@@ -77,19 +80,42 @@ def register(
     """
     found = client.search_model_versions(f"run_id='{run_id}'")
     there = [each for each in found if each.name == MODEL]
-    own = ", ".join(task.name for task in tasks)
+    own = _meaning(tasks)
     tags = {**tags, _TASKS: own}
     made = there[0] if there else _register(client, run_id, bundle, tasks, headline, tags)
     number = str(made.version)
     champion = find_alias(client, CHAMPION)
-    if champion is not None and (others := champion.tags.get(_TASKS, own)) != own:
-        return Registration(number, False, other_tasks=others)
+    before = champion or (find_alias(client, CHALLENGER) if obstacles else None)
+    if before is not None and str(before.version) != number:
+        others = before.tags.get(_TASKS, own)
+        if not _comparable(own, others):
+            return Registration(number, False, other_tasks=", ".join(_split(others)))
     client.set_registered_model_alias(MODEL, CHALLENGER, number)
     if champion is not None:
         return Registration(number, str(champion.version) == number)
     if not obstacles:
         client.set_registered_model_alias(MODEL, CHAMPION, number)
     return Registration(number, not obstacles, obstacles)
+
+
+def _meaning(tasks: Tasks) -> str:
+    """``name:digest`` of every task; the digest is of its kind and its labels in any order."""
+    digests = {
+        task.name: sha256_hex(canonical_json({"kind": task.kind, "labels": sorted(task.names)}))
+        for task in tasks
+    }
+    return " ".join(f"{name}:{digest[:12]}" for name, digest in digests.items())
+
+
+def _split(meaning: str) -> dict[str, str]:
+    return dict(each.split(":") for each in meaning.split())
+
+
+def _comparable(one: str, other: str) -> bool:
+    """Whether a task is common to both, and none of one name differs."""
+    ours, theirs = _split(one), _split(other)
+    shared = ours.keys() & theirs.keys()
+    return bool(shared) and all(ours[name] == theirs[name] for name in shared)
 
 
 def find_alias(client: MlflowClient, alias: str) -> ModelVersion | None:

@@ -47,7 +47,7 @@ def registration_lines(registration: Registration) -> list[str]:
         return [f"{name}: challenger, and champion (models:/{MODEL}@{CHAMPION})"]
     if registration.other_tasks is not None:
         return [
-            f"{name}: no challenger; the champion has other tasks: {registration.other_tasks}",
+            f"{name}: no challenger; the tasks there are others: {registration.other_tasks}",
             "        to leave such models out of the registry: --set tracking.register_model=false",
         ]
     lines = [f"{name}: challenger (models:/{MODEL}@{CHALLENGER})"]
