@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -152,12 +152,24 @@ class Client:
         while chunk := list(islice(numbered, self._batch_items)):
             pairs = [(index, pair_or_error(index, item)) for index, item in chunk]
             sent = [_body(*pair) for _, pair in pairs if not isinstance(pair, InputError)]
-            answers = iter(self._ask("POST", "/v1/label", {"items": sent})["items"] if sent else ())
+            answers = self._read(sent) if sent else iter(())
             for index, pair in pairs:
                 result = pair if isinstance(pair, InputError) else _result(index, next(answers))
                 if raising and isinstance(result, InputError):
                     raise result
                 yield result
+
+    def _read(self, sent: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        answers = self._ask("POST", "/v1/label", {"items": sent}).get("items")
+        if not isinstance(answers, list) or len(answers) != len(sent):
+            raise ServiceError(
+                f"the service at {self._http.base_url} did not answer for each of {len(sent)} "
+                "items; is it tactful serve?",
+                status=200,
+                code="answer_malformed",
+                problem={},
+            )
+        return iter(answers)
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         for tried in range(self._retries + 1):

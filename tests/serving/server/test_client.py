@@ -145,6 +145,14 @@ def test_busy_services_are_asked_again_after_the_time_they_name(scripted, classi
     assert pauses[1] < pauses[2] < 2
 
 
+@pytest.mark.parametrize("content", [{"items": []}, {"tone": {}}])
+def test_an_answer_that_is_not_for_each_item_is_refused(scripted, content):
+    url, _ = scripted((200, {}, content))
+    with Client(url) as client, pytest.raises(ServiceError, match="each of 2 items") as caught:
+        list(client.label_many([REPLY, REPLY]))
+    assert caught.value.code == "answer_malformed"
+
+
 def test_patience_ends(scripted, monkeypatch):
     monkeypatch.setattr("tactful.client.time.sleep", lambda seconds: None)
     url, got = scripted((429, {"Retry-After": "1"}, {"code": "queue_full", "detail": "full"}))
