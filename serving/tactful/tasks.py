@@ -28,7 +28,7 @@ _EXAMPLE = (
     'labels: {warm: "kind, friendly", cold: ""} (a description may be empty, with its quotes)'
 )
 # Tables write several labels as `a|b`.
-_LABEL_NAME = re.compile(r"[^\s|]+( [^\s|]+)*")
+_LABEL_NAME = re.compile(r"[^\s|\x00-\x1f\x7f]+( [^\s|\x00-\x1f\x7f]+)*")
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Task:
         for label, description in self.labels.items():
             if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label):
                 raise ValueError(
-                    f"task {self.name!r}: label {label!r} must be text without '|' or outer "
-                    "spaces (quote numbers and yes/no in YAML)"
+                    f"task {self.name!r}: label {label!r} must be text without '|', control "
+                    "characters or outer spaces (quote numbers and yes/no in YAML)"
                 )
             if not isinstance(description, str):
                 raise ValueError(

@@ -41,6 +41,7 @@ def test_a_task_name_must_serve_as_attribute_and_column(name: str) -> None:
         ({"labels": {}}, "at least 1 names"),
         ({"labels": {True: "yes"}}, "label True must be text"),
         ({"labels": {"a|b": "x"}}, "label 'a|b' must be text without"),
+        ({"labels": {"a\x07": "x"}}, "must be text without '|', control characters"),
         (
             {"labels": {"a": None}},
             "the description of 'a' must be text, not NoneType; write labels: {warm: ",

@@ -226,7 +226,8 @@ def test_flat_metrics_follow_the_paths_of_the_json() -> None:
 
 
 def test_every_label_has_metrics_of_its_own_whatever_its_name() -> None:
-    names = ["C(", "C)", "C_", "a/b", "a_b", "..", "/", "a/b/f1"]
+    long = 300 * "a"
+    names = ["C(", "C)", "C_", "a/b", "a_b", "..", "/", "a/b/f1", f"{long}b", f"{long}c"]
     tasks = Tasks((Task("acts", "multilabel", dict.fromkeys(names, "")),))
     rows = [
         Row(f"{i}", "a", None, f"{i}", {"acts": (name,)}, (), {"channel": ("x(", "x)")[i % 2]})
@@ -238,6 +239,7 @@ def test_every_label_has_metrics_of_its_own_whatever_its_name() -> None:
     supports = [path for path in flat if path.endswith("/support")]
     assert len(supports) == len(names)
     assert all(path.count("/") == 3 for path in supports)
+    assert max(map(len, flat)) < 120  # of 250 that MLflow takes
     assert {"acts/labels/C_/support", "acts/labels/a_b/support"} <= flat.keys()
     assert len([path for path in flat if path.startswith("slices/acts/channel/")]) == 2
     assert flat.keys() == {*paths(flat), *paths(flat).values()}  # MLflow takes them as they are

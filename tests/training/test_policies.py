@@ -104,7 +104,7 @@ def test_policies_are_texts_or_files_and_the_last_one_counts(tmp_path: Path) -> 
 
 
 def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
-    names = ["Class 1: thank", "a/b", "*", "tone/warm", "[x]", "yes"]
+    names = ["Class 1: thank", "a/b", "*", "tone/warm", "[x]", "yes", "it's"]
     tasks = Tasks(
         (
             Task("acts", "multilabel", dict.fromkeys(names, "")),
@@ -114,6 +114,8 @@ def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
     for text, meant in {
         "Class 1: thank: precision>=0.9": ("acts", "Class 1: thank"),
         "'Class 1: thank': precision>=0.9": ("acts", "Class 1: thank"),
+        "'it''s': precision>=0.9": ("acts", "it's"),
+        "it's: precision>=0.9": ("acts", "it's"),
         "acts/Class 1: thank: precision>=0.9": ("acts", "Class 1: thank"),
         "a/b: precision>=0.9": ("acts", "a/b"),
         "acts/a/b: precision>=0.9": ("acts", "a/b"),

@@ -220,7 +220,8 @@ def test_epitome_joins_its_tables_and_finds_the_rationales(place):
     assert found["s2-r2"].labels["emotional_reactions"] == "none"
     assert (row.context, row.group) == ("post 3", "s3")
     assert prepared.notes == [
-        "61 rationales were found in their response, 1 were not and are left out"
+        "fold 2 is not named in data_cards/epitome, whose card is kept; --out has it named",
+        "61 rationales were found in their response, 1 were not and are left out",
     ]
 
 
@@ -497,7 +498,8 @@ def test_a_prepared_set_says_which_fold_it_is_and_what_was_accepted(place):
     text = (place / "mine/README.md").read_bytes().split(b"\n")
     assert b"\n".join(line for line in text if not line.startswith(b"prepared:")) == before
     # The card that the working folder keeps is not touched by what is prepared beside it.
-    prepare("epitome", source("epitome"), **options)
+    prepared = prepare("epitome", source("epitome"), **options)
+    assert any("fold 3 is not named in data_cards/epitome" in note for note in prepared.notes)
     assert card.read_bytes() == before
 
 

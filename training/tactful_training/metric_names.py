@@ -11,6 +11,7 @@ from collections.abc import Iterable
 _NOT_IN_NAMES = re.compile(r"[^/\w\-. :]")
 _ONLY_DOTS = re.compile(r"(?<![^/])\.+(?![^/])")
 _SUFFIX = 6
+_LONGEST = 60  # of one part: MLflow takes paths of 250 characters
 
 
 def paths(names: Iterable[str]) -> dict[str, str]:
@@ -19,12 +20,12 @@ def paths(names: Iterable[str]) -> dict[str, str]:
 
 
 def parts(names: Iterable[str]) -> dict[str, str]:
-    """The same for names that become one part of a path, so ``/`` is replaced too.
+    """The same for names that become one part of a path: ``/`` is replaced too, the end cut off.
 
     The parts depend on the names alone, not on their order: the same labels have the same metrics
     in every run.
     """
-    return _distinct({name: _clear(name.replace("/", "_")) for name in names})
+    return _distinct({name: _clear(name.replace("/", "_"))[:_LONGEST].strip() for name in names})
 
 
 def _clear(name: str) -> str:

@@ -225,8 +225,9 @@ def _lines(text: str) -> list[tuple[str, object]]:
 
 def _unquoted(name: str) -> str:
     """A label as a YAML file would have it, without its quotes."""
-    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
-    return name[1:-1] if quoted else name
+    if len(name) < 2 or name[0] != name[-1] or name[0] not in "'\"":
+        return name
+    return name[1:-1].replace("''", "'") if name[0] == "'" else name[1:-1]
 
 
 def _named(name: str, tasks: Tasks) -> list[tuple[str, str]]:

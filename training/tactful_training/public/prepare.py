@@ -142,6 +142,8 @@ def prepare(
         )
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error}") from error
+    if made is not None and card.path.parent.resolve() == out.resolve():
+        notes.append(f"fold {made} is not named in {out}, whose card is kept; --out has it named")
     if earlier not in (None, made):
         notes.append(f"fold {earlier}, which was in {out}, has been replaced")
     return Prepared(name, out, made, counts, differences, [*notes, *splits.notes])
