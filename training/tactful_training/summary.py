@@ -20,7 +20,8 @@ from tactful_training.run import TrainingResult
 
 _SAMPLES = 3
 _READABLE = range(80, 260)  # characters of a sample reply
-_CELL = 12  # columns that a value, or its interval, and the space before it take
+# Characters of `(0.843-0.879)` and of a value with it, and the space between two cells.
+_INTERVAL, _VALUE_AND_INTERVAL, _BETWEEN = 13, 19, 2
 
 
 def print_summary(result: TrainingResult, console: Console) -> None:
@@ -71,22 +72,24 @@ def choose_samples(rows: Sequence[Row]) -> list[Row]:
 
 
 def _figures(result: TrainingResult, width: int) -> Table:
-    """Names whole as far as there is room: intervals go below their values before a name breaks."""
+    """Intervals go below all values where not all have room, and names are broken last."""
     columns = {split: headline(found) for split, found in result.evaluations.items()}
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    longest = max(map(len, names))
+    below = longest + (_VALUE_AND_INTERVAL + _BETWEEN) * len(columns) > width
+    room = width - (_INTERVAL + _BETWEEN) * len(columns)
     table = Table(box=None, pad_edge=False, caption="in brackets: 95% intervals")
     table.caption_justify = "left"
-    longest, room = max(map(len, names)), width - (_CELL + 1) * len(columns)
-    table.add_column("", width=min(longest, max(room, _CELL)), overflow="fold")
+    table.add_column("", width=min(longest, max(room, _INTERVAL)), overflow="fold")
     for split in columns:
-        table.add_column(split, justify="right")
+        table.add_column(split, justify="right", no_wrap=True)
     for name in names:
-        table.add_row(name, *(_cell(column.get(name)) for column in columns.values()))
+        table.add_row(name, *(_cell(column.get(name), below) for column in columns.values()))
     return table
 
 
-def _cell(estimate: Estimate | None) -> Text:
+def _cell(estimate: Estimate | None, below: bool) -> Text:
     if estimate is None:
         return Text("-")
     between = f"({interval_text(estimate, 3)})" if interval_text(estimate, 3) else ""
-    return Text.assemble(value_text(estimate, 3), " ", (between, "dim"))
+    return Text.assemble(value_text(estimate, 3), "\n" if below else " ", (between, "dim"))
