@@ -38,7 +38,7 @@ def test_a_run_ends_with_a_bundle_three_readings_and_no_leftovers(trained: Path)
         "tokenizer.json",
     ]
     printed = (trained / "printed.txt").read_text(encoding="utf-8")
-    assert printed.count("customer: ") == 3
+    assert printed.count("context: ") == 3
     assert printed.count("tone: ") >= 3
     assert [path.name for path in (trained / BUNDLE).parent.iterdir()] == ["tactful"]
     assert not list((trained / "runs").glob("*"))
