@@ -133,20 +133,15 @@ def _compare_task(task: Task, a: Answers, b: Answers, drawn: Resamples) -> TaskC
     support = np.nansum(truth, axis=0)
     counted = support >= LEAST_ROWS[task.kind]
     both = [(each.scores[:, at], each.decisions[:, at]) for each in (a, b)]
-    statistics = [
-        decision_statistic(drawn.sums(decision_counts(truth, decisions)), counted)
-        for _, decisions in both
-    ]
-    *per_label, macro, micro = _differences(drawn, *statistics)
+    counts = [drawn.sums(decision_counts(truth, decisions)) for _, decisions in both]
+    *per_label, macro, micro = _differences(
+        drawn, *(decision_statistic(each, counted) for each in counts)
+    )
     macro_of_all = macro
     if not counted.all():
         every = np.ones_like(counted)
         *_, macro_of_all, _ = _differences(
-            drawn,
-            *(
-                decision_statistic(drawn.sums(decision_counts(truth, decisions)), every)
-                for _, decisions in both
-            ),
+            drawn, *(decision_statistic(each, every) for each in counts)
         )
     per_label += _differences(
         drawn, *(average_precision_statistic(truth, scores, drawn) for scores, _ in both)
