@@ -109,7 +109,7 @@ RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
 	benchmarks/esconv-reply-only.json $(EPITOME:%=benchmarks/epitome-%.json)
 
 benchmarks: $(RESULTS)
-	@$(BIN)/python -m tactful_training.public.figures
+	@$(BIN)/python -m tactful_training.data.public.figures
 .NOTPARALLEL: # trainings side by side would only starve each other
 
 BUNDLES := $(RESULTS:benchmarks/%.json=models/%/manifest.json)
@@ -156,7 +156,7 @@ data_sets/epitome-%/test.jsonl: | $(VENV)/.train
 release: $(VENV)/.train
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
 		--build-constraint constraints.txt --wheel-dir dist .
-	$(BIN)/python -m tactful_training.release models/tactful dist
+	$(BIN)/python -m tactful_training.bundling.release models/tactful dist
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

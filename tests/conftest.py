@@ -21,13 +21,13 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tactful import BundleError, Classifier
-from tactful.bundle_files import describe_files, manifest_bytes, manifest_digest
-from tactful.canonical import canonical_json
-from tactful.decisions import Heads, TaskHead
-from tactful.engine import Engine
-from tactful.goldens import goldens_to_jsonl, make_goldens
-from tactful.tasks import Task
-from tactful.writing import write_bundle
+from tactful.bundle.goldens import goldens_to_jsonl, make_goldens
+from tactful.bundle.manifest import describe_files, manifest_bytes, manifest_digest
+from tactful.bundle.writing import write_bundle
+from tactful.reading.decisions import Heads, TaskHead
+from tactful.reading.engine import Engine
+from tactful.reading.tasks import Task
+from tactful.strict_json import canonical_json
 
 WORDS = {
     "apology": ["sorry", "apologies"],

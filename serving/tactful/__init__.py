@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tactful.errors import BundleError, InputError, TactfulError
-from tactful.readings import Evidence, Reading
+from tactful.reading.readings import Evidence, Reading
 
 if TYPE_CHECKING:
     from tactful.classifier import Classifier

@@ -7,12 +7,12 @@ from itertools import starmap
 from pathlib import Path
 from typing import Literal, overload
 
-from tactful.batching import Pair, label_stream
-from tactful.bundle import Bundle
-from tactful.engine import Labelled
+from tactful.bundle.loading import Bundle
 from tactful.errors import InputError
-from tactful.reader import to_reading
-from tactful.readings import Reading
+from tactful.reading.assembling import to_reading
+from tactful.reading.engine import Labelled
+from tactful.reading.readings import Reading
+from tactful.reading.stream import Pair, label_stream
 
 Item = str | tuple[str, str | None]
 

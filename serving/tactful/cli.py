@@ -119,7 +119,7 @@ def label(
     if json_output:
         typer.echo(json.dumps(reading.to_dict(), ensure_ascii=False))
         return
-    from tactful.rendering import render_reading
+    from tactful.output.terminal import render_reading
 
     Console().print(render_reading(reading, reply))
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, overload
 
 from tactful.classifier import Item, check_many, pair_or_error
 from tactful.errors import InputError, MissingExtraError, TactfulError
-from tactful.readings import Reading
+from tactful.reading.readings import Reading
 
 try:
     import httpx

@@ -31,8 +31,8 @@ BIN = Path(sys.executable).absolute().parent
 PIPELINE = """
 import contextlib, os, sys, threading, torch, transformers, uvicorn
 from fastapi import FastAPI
-from tactful_training.config import load_config
-from tactful_training.encoder import find_encoder
+from tactful_training.config.config_file import load_config
+from tactful_training.fitting.encoder import find_encoder
 
 folder = find_encoder(load_config().encoder).folder
 torch.set_num_threads(int(sys.argv[2]))

@@ -20,9 +20,9 @@ import mlflow
 import pytest
 
 from tactful import Classifier
-from tactful_training.bootstrap import Estimate
-from tactful_training.registration import register
-from tactful_training.tracking import Tracker
+from tactful_training.evaluation.bootstrap import Estimate
+from tactful_training.registry.registering import register
+from tactful_training.registry.tracking import Tracker
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

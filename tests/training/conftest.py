@@ -16,13 +16,13 @@ import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from tactful_training.config import load_config
-from tactful_training.config_schema import Config
-from tactful_training.encoder import load_encoder
-from tactful_training.export import export_onnx
-from tactful_training.material import Material, load_material
-from tactful_training.model import LabelAttentionModel
-from tactful_training.tracking import Tracker
+from tactful_training.bundling.onnx_export import export_onnx
+from tactful_training.config.config_file import load_config
+from tactful_training.config.schema import Config
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.material import Material, load_material
+from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.registry.tracking import Tracker
 
 # Before anything imports MLflow: tests talk to nobody.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -11,8 +11,8 @@ import yaml
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tactful_training.config import digest, flat, load_config
-from tactful_training.config_schema import Config
+from tactful_training.config.config_file import digest, flat, load_config
+from tactful_training.config.schema import Config
 from tactful_training.errors import ConfigError
 from tactful_training.sweep import SCORE, SweepResult, sweep
 

@@ -11,39 +11,39 @@ import torch
 import transformers
 from rich.console import Console
 
-from tactful.bundle import Bundle
+from tactful.bundle.loading import Bundle
+from tactful.bundle.writing import check_target
 from tactful.classifier import Classifier
-from tactful.cpu import available_cpus
-from tactful.engine import Engine
-from tactful.writing import check_target
-from tactful_training.candidates.choose import Choice
-from tactful_training.config_schema import Config
-from tactful_training.encoder import load_encoder
-from tactful_training.environment import describe_environment, git_commit
-from tactful_training.epochs import Epoch
-from tactful_training.evaluation import evaluate_classifier
-from tactful_training.evaluation_result import Evaluation
-from tactful_training.export import export_onnx
-from tactful_training.features import Collator, TrainingRows, encode_rows
-from tactful_training.forms import as_served, choose_form, exportable
-from tactful_training.losses import Loss
-from tactful_training.material import (
+from tactful.reading.engine import Engine
+from tactful.reading.processor import available_cpus
+from tactful_training.bundling.candidate_choice import Choice
+from tactful_training.bundling.forms import as_served, choose_form, exportable
+from tactful_training.bundling.model_card import RunRecord
+from tactful_training.bundling.onnx_export import export_onnx
+from tactful_training.bundling.packing import pack
+from tactful_training.config.schema import Config
+from tactful_training.evaluation.evaluate import evaluate_classifier
+from tactful_training.evaluation.results import Evaluation
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
+from tactful_training.fitting.losses import Loss
+from tactful_training.fitting.material import (
     Material,
     check_fit,
     load_material,
     weights_without_task,
 )
-from tactful_training.memory import keep_freed_memory
-from tactful_training.model import LabelAttentionModel, prior_log_odds
-from tactful_training.model_card import RunRecord
-from tactful_training.packing import pack
-from tactful_training.precision import Precision, choose_precision
-from tactful_training.progress import ProgressReport, epoch_line
-from tactful_training.registration import Registration
-from tactful_training.tracked_run import TrackedRun
-from tactful_training.trainer import Fitted, device_for_training, fit
-from tactful_training.validation import Validation
-from tactful_training.work import WorkFolder, open_work_folder
+from tactful_training.fitting.memory import keep_freed_memory
+from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
+from tactful_training.fitting.precision import Precision, choose_precision
+from tactful_training.fitting.progress import ProgressReport, epoch_line
+from tactful_training.fitting.resuming import WorkFolder, open_work_folder
+from tactful_training.fitting.trainer import Fitted, device_for_training, fit
+from tactful_training.fitting.validation import Validation
+from tactful_training.registry.environment import describe_environment, git_commit
+from tactful_training.registry.registering import Registration
+from tactful_training.registry.tracked_run import TrackedRun
 
 
 @dataclass(frozen=True)

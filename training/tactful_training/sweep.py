@@ -17,19 +17,19 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from tactful.canonical import canonical_json, sha256_hex
 from tactful.errors import TactfulError
-from tactful_training.config import digest, load_config
-from tactful_training.config_schema import Choices, Config, Range
-from tactful_training.epochs import Epoch
+from tactful.strict_json import canonical_json, sha256_hex
+from tactful_training.config.config_file import digest, load_config
+from tactful_training.config.schema import Choices, Config, Range
+from tactful_training.config.shipped import find_config
 from tactful_training.errors import ConfigError, RunError
 from tactful_training.files import write_atomically
-from tactful_training.material import load_material
+from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.material import load_material
+from tactful_training.fitting.resuming import open_work_folder
+from tactful_training.registry.tracked_run import TrackedRun
+from tactful_training.registry.tracking import KIND, Tracker
 from tactful_training.run import Run
-from tactful_training.shipped import find_config
-from tactful_training.tracked_run import TrackedRun
-from tactful_training.tracking import KIND, Tracker
-from tactful_training.work import open_work_folder
 
 DATABASE = Path("sweeps.db")
 """Holds the studies, in the working folder."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tactful.flat import FlatRows
-from tactful.tasks import Tasks
+from tactful.output.flat_rows import FlatRows
+from tactful.reading.tasks import Tasks
 
 
 def added_types(flat: FlatRows, tasks: Tasks) -> dict[str, Any]:

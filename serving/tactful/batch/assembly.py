@@ -22,8 +22,8 @@ from tactful.batch.report import PartReport
 from tactful.batch.scorer import LINE
 from tactful.batch.spec import JobSpec, Target
 from tactful.batch.workspace import Entry, Workspace
-from tactful.flat import FlatRows
-from tactful.tasks import Tasks
+from tactful.output.flat_rows import FlatRows
+from tactful.reading.tasks import Tasks
 
 # Rows of a Parquet row group: large enough to compress and to be skipped, small in memory.
 _GROUP_ROWS = 64_000

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tactful.batch.errors import JobError
-from tactful.canonical import strict_json
 from tactful.disk import sync_folder
+from tactful.strict_json import strict_json
 
 _BUFFER = 1 << 20
 

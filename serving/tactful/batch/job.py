@@ -22,8 +22,8 @@ from tactful.batch.running import Job, Run, scored_here
 from tactful.batch.spec import DEFAULT_CONTEXT, JobSpec, Options
 from tactful.batch.summary import Summary
 from tactful.batch.workspace import Workspace
-from tactful.flat import SCORES, Scores
 from tactful.options import DEFAULT_BUNDLE
+from tactful.output.flat_rows import SCORES, Scores
 
 if TYPE_CHECKING:
     from rich.console import Console

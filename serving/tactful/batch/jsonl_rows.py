@@ -8,8 +8,8 @@ from pathlib import Path
 from tactful.batch.byte_lines import LONGEST_LINE, ByteLines
 from tactful.batch.formats import Compression
 from tactful.batch.parts import Part, Row
-from tactful.canonical import strict_json
 from tactful.errors import InputError
+from tactful.strict_json import strict_json
 
 
 class JsonlReader:

@@ -8,8 +8,8 @@ from tactful.batch.errors import ColumnTakenError, JobError
 from tactful.batch.parquet_rows import ParquetReader
 from tactful.batch.readers import failures_named, open_reader
 from tactful.batch.spec import JobSpec
-from tactful.flat import FlatRows
-from tactful.tasks import Tasks
+from tactful.output.flat_rows import FlatRows
+from tactful.reading.tasks import Tasks
 
 
 def check_columns(spec: JobSpec, tasks: Tasks) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tactful.batch.column_types import ColumnType, merged_columns
 from tactful.batch.parts import Row
 from tactful.errors import InputError
-from tactful.readings import LabelReading, Reading
+from tactful.reading.readings import LabelReading, Reading
 
 
 @dataclass

@@ -15,8 +15,8 @@ from tactful.batch.readers import failures_named, open_reader
 from tactful.batch.report import PartReport
 from tactful.batch.spec import JobSpec
 from tactful.errors import InputError
-from tactful.flat import FlatRows
-from tactful.readings import Reading
+from tactful.output.flat_rows import FlatRows
+from tactful.reading.readings import Reading
 
 if TYPE_CHECKING:
     from tactful.batch.parquet_rows import ParquetReader

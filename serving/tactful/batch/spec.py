@@ -9,7 +9,7 @@ from typing import Any
 
 import tactful
 from tactful.batch.formats import Format, Kind
-from tactful.flat import Scores
+from tactful.output.flat_rows import Scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tactful.batch.report import PartReport
-from tactful.tasks import Tasks
+from tactful.reading.tasks import Tasks
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import uvicorn
 
 from tactful.classifier import Classifier
-from tactful.cpu import available_cpus
 from tactful.errors import TactfulError
+from tactful.reading.processor import available_cpus
 from tactful.server import logs
 from tactful.server.app import build_app
 from tactful.server.edge import Edge
@@ -53,7 +53,7 @@ def run(settings: Settings) -> int:
     if settings.workers == 1:
         asyncio.run(serve(settings, listener))
         return 0
-    from tactful.server.workers import supervise
+    from tactful.server.processes import supervise
 
     return supervise(settings, listener)
 

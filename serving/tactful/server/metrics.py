@@ -19,7 +19,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from tactful.readings import LabelReading, Reading
+from tactful.reading.readings import LabelReading, Reading
 from tactful.server.batcher import BatchReport
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

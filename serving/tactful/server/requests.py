@@ -11,10 +11,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from tactful.canonical import strict_json
 from tactful.errors import InputError
 from tactful.server.problems import RequestError
 from tactful.server.settings import Settings
+from tactful.strict_json import strict_json
 
 _JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 _LARGE = 2**16  # bodies above are parsed in a thread: it takes milliseconds

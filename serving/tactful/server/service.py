@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tactful.batching import Pair
 from tactful.classifier import Classifier, checked_pair
 from tactful.errors import InputError
-from tactful.readings import Reading
+from tactful.reading.readings import Reading
+from tactful.reading.stream import Pair
 from tactful.server.batcher import Batcher, BatchLimits, BatchReport
 from tactful.server.failures import Draining, NotReady
 from tactful.server.tokens import estimate_tokens

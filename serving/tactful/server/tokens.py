@@ -8,8 +8,8 @@ reads costs nothing: a context is cut to the room beside the reply, and a reply 
 
 from __future__ import annotations
 
-from tactful.decisions import Heads
-from tactful.encoding import SPECIAL_TOKENS
+from tactful.reading.decisions import Heads
+from tactful.reading.encoding import SPECIAL_TOKENS
 
 BYTES_PER_TOKEN = 4
 

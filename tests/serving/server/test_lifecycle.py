@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tactful.writing import write_bundle
+from tactful.bundle.writing import write_bundle
 
 httpx = pytest.importorskip("httpx")
 

@@ -12,22 +12,22 @@ from typing import TypeVar
 
 import numpy as np
 
-from tactful.batching import Pair
-from tactful.bundle import Bundle
-from tactful.bundle_files import read_bundle_files
-from tactful.cpu import available_cpus
-from tactful.encoding import ReplyEncoding
+from tactful.bundle.loading import Bundle
+from tactful.bundle.manifest import read_bundle_files
+from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.processor import available_cpus
+from tactful.reading.stream import Pair
 from tactful_training.benchmark.footprint import import_seconds, installed_bytes
 from tactful_training.benchmark.peak import operations_per_token, peak
 from tactful_training.benchmark.process import SystemProcess
 from tactful_training.benchmark.setting import Setting
 from tactful_training.benchmark.systems import SYSTEMS
-from tactful_training.candidates.fusion import fuse
-from tactful_training.config import load_config
-from tactful_training.config_schema import Encoder as EncoderConfig
-from tactful_training.encoder import find_encoder, load_encoder
-from tactful_training.export import export_onnx
-from tactful_training.model import LabelAttentionModel
+from tactful_training.bundling.fusion import fuse
+from tactful_training.bundling.onnx_export import export_onnx
+from tactful_training.config.config_file import load_config
+from tactful_training.config.schema import Encoder as EncoderConfig
+from tactful_training.fitting.encoder import find_encoder, load_encoder
+from tactful_training.fitting.model import LabelAttentionModel
 
 OURS = "tactful"
 OURS_FP32 = "tactful, fp32"

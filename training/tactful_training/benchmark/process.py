@@ -14,7 +14,7 @@ from tactful_training.benchmark.systems import SYSTEMS
 from tactful_training.errors import RunError
 
 if TYPE_CHECKING:
-    from tactful.batching import Pair
+    from tactful.reading.stream import Pair
 
 
 class SystemProcess:

@@ -11,14 +11,14 @@ from pathlib import Path
 import onnxruntime
 from rich.table import Table
 
-from tactful.batching import Pair
-from tactful.bundle_files import read_bundle_files
-from tactful.canonical import strict_json
-from tactful.cpu import available_cpus
-from tactful.decisions import Floats, Heads
-from tactful.encoding import Batch, ReplyEncoding
-from tactful.inference import run_rows
-from tactful.session import INPUTS, OUTPUTS
+from tactful.bundle.manifest import read_bundle_files
+from tactful.reading.decisions import Floats, Heads
+from tactful.reading.encoding import Batch, ReplyEncoding
+from tactful.reading.passes import run_rows
+from tactful.reading.processor import available_cpus
+from tactful.reading.session import INPUTS, OUTPUTS
+from tactful.reading.stream import Pair
+from tactful.strict_json import strict_json
 
 _ROUNDS = 3
 

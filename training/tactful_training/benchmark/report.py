@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from tactful.cpu import processor_name
+from tactful.reading.processor import processor_name
 from tactful_training.benchmark.measure import OURS, Benchmark, SystemResult
-from tactful_training.environment import describe_environment
+from tactful_training.registry.environment import describe_environment
 
 _MEGA = 1e6
 _PERCENTILES = (50, 95, 99)

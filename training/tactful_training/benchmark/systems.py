@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tactful_training.benchmark.setting import Setting
 
 if TYPE_CHECKING:
-    from tactful.batching import Pair
     from tactful.classifier import Classifier
+    from tactful.reading.stream import Pair
 
 PEER_BATCH = 32
 
@@ -43,10 +43,10 @@ def open_tactful(setting: Setting) -> System:
 
 def open_tactful_fp32(setting: Setting) -> System:
     """The same library over the fp32 form, with the bundle's thresholds; nothing to verify."""
-    from tactful.bundle import Bundle
+    from tactful.bundle.loading import Bundle
     from tactful.classifier import Classifier
-    from tactful.decisions import Heads
-    from tactful.engine import Engine
+    from tactful.reading.decisions import Heads
+    from tactful.reading.engine import Engine
 
     engine = Engine(
         Heads.from_json(setting.heads),
@@ -82,7 +82,7 @@ def open_plain_onnx(setting: Setting) -> System:
     """onnxruntime as it comes: the exported graph, batches of 32 in the order given."""
     import onnxruntime
 
-    from tactful.encoding import ReplyEncoding
+    from tactful.reading.encoding import ReplyEncoding
 
     encoding = ReplyEncoding(
         (Path(setting.encoder) / "tokenizer.json").read_bytes(),

@@ -10,8 +10,8 @@ import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
 from tactful_training.commands.options import SplitOption
+from tactful_training.commands.train_extra import require_train_extra
 from tactful_training.errors import DataError
-from tactful_training.extra import require_train_extra
 
 
 def benchmark(
@@ -54,11 +54,11 @@ def benchmark(
 
     from rich.console import Console
 
-    from tactful.bundle import Bundle
+    from tactful.bundle.loading import Bundle
     from tactful_training.benchmark.measure import evenly_spread, run_benchmark
     from tactful_training.benchmark.report import plot as draw
     from tactful_training.benchmark.report import render, to_json
-    from tactful_training.evaluation_data import load_labelled
+    from tactful_training.data.labelled import load_labelled
 
     if plot is not None and not plot.absolute().parent.is_dir():
         raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")

@@ -9,7 +9,7 @@ import typer
 
 from tactful.options import JsonOption
 from tactful_training.commands.options import SplitOption
-from tactful_training.extra import require_train_extra
+from tactful_training.commands.train_extra import require_train_extra
 
 
 def compare(
@@ -37,10 +37,10 @@ def compare(
     from rich.console import Console
 
     from tactful.classifier import Classifier
-    from tactful_training.comparing.comparison import compare as run
-    from tactful_training.comparing.comparison import shared_tasks
-    from tactful_training.comparing.table import render_comparison
-    from tactful_training.evaluation_data import load_labelled
+    from tactful_training.data.labelled import load_labelled
+    from tactful_training.evaluation.comparison import compare as run
+    from tactful_training.evaluation.comparison import shared_tasks
+    from tactful_training.evaluation.comparison_table import render_comparison
 
     first, second = Classifier.load(a), Classifier.load(b)
     tasks = shared_tasks(first, second)

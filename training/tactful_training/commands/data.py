@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.extra import require_train_extra
+from tactful_training.commands.train_extra import require_train_extra
 
 app = typer.Typer(no_args_is_help=True, help="Look after data sets.")
 
@@ -85,8 +85,8 @@ def prepare(
     require_train_extra("tactful data prepare")
     from rich.console import Console
 
-    from tactful_training.public.prepare import prepare as run
-    from tactful_training.public.rendering import render_prepared
+    from tactful_training.data.public.prepare import prepare as run
+    from tactful_training.data.public.rendering import render_prepared
 
     with _terminated_like_interrupted():
         prepared = run(name, source, out, fold=fold, accept_differences=accept_differences)

@@ -9,8 +9,8 @@ import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
 from tactful_training.commands.options import SplitOption
+from tactful_training.commands.train_extra import require_train_extra
 from tactful_training.errors import DataError
-from tactful_training.extra import require_train_extra
 
 
 def evaluate(
@@ -48,9 +48,9 @@ def evaluate(
     from rich.progress import track
 
     from tactful.classifier import Classifier
-    from tactful_training.evaluation import evaluate_readings
-    from tactful_training.evaluation_data import load_labelled
-    from tactful_training.evaluation_table import render_evaluation
+    from tactful_training.data.labelled import load_labelled
+    from tactful_training.evaluation.evaluate import evaluate_readings
+    from tactful_training.evaluation.tables import render_evaluation
 
     progress = Console(stderr=True)
     classifier = Classifier.load(bundle)
@@ -62,7 +62,7 @@ def evaluate(
                 f"--baseline is trained on the splits train and validation of a data set, but "
                 f"{data} is a file; name the folder of the data set, or leave --baseline out"
             )
-        from tactful_training.baseline import evaluate_baseline
+        from tactful_training.evaluation.baseline import evaluate_baseline
 
         with progress.status("Training the baseline"):
             keywords = evaluate_baseline(labelled.data_set, labelled.tasks, labelled.rows)

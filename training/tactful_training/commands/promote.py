@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.extra import require_train_extra
+from tactful_training.commands.train_extra import require_train_extra
 
 
 def promote(
@@ -40,8 +40,8 @@ def promote(
     require_train_extra("tactful promote")
     from rich.console import Console
 
-    from tactful_training.promoting.policy import load_policy
-    from tactful_training.promoting.promotion import promote as run
+    from tactful_training.registry.promotion import promote as run
+    from tactful_training.registry.promotion_policy import load_policy
 
     asked = load_policy(policy)
     with Console(stderr=True).status("Measuring the challenger"):

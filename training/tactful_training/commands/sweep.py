@@ -11,7 +11,7 @@ import typer
 
 from tactful.errors import MissingExtraError
 from tactful.options import JsonOption
-from tactful_training.extra import require_train_extra
+from tactful_training.commands.train_extra import require_train_extra
 
 
 def sweep(

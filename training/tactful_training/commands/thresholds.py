@@ -10,7 +10,7 @@ import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
 from tactful_training.commands.options import SplitOption
-from tactful_training.extra import require_train_extra
+from tactful_training.commands.train_extra import require_train_extra
 
 
 def thresholds(
@@ -45,9 +45,9 @@ def thresholds(
     require_train_extra("tactful thresholds")
     from rich.console import Console
 
-    from tactful_training.choosing import choose_and_write
-    from tactful_training.policies import LEAST_POSITIVES, unmet
-    from tactful_training.policy_table import render_chosen
+    from tactful_training.bundling.rethresholding_run import choose_and_write
+    from tactful_training.bundling.threshold_goals import LEAST_POSITIVES, unmet
+    from tactful_training.bundling.threshold_goals_table import render_chosen
 
     with Console(stderr=True).status("Reading replies"):
         result = choose_and_write(bundle, data, split, policy, out)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE
-from tactful_training.extra import require_train_extra
+from tactful_training.commands.train_extra import require_train_extra
 
 
 def train(
@@ -39,12 +39,12 @@ def train(
     require_train_extra("tactful train")
     from rich.console import Console
 
-    from tactful_training.config import load_config
+    from tactful_training.config.config_file import load_config
 
     settings = load_config(config, set_ or [])
     progress = Console(stderr=True)
     with progress.status("loading PyTorch"):  # some seconds
+        from tactful_training.commands.train_summary import print_summary
         from tactful_training.run import train as run
-        from tactful_training.summary import print_summary
 
     print_summary(run(settings, out, console=progress), Console())

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tactful.tasks import Tasks
+from tactful.reading.tasks import Tasks
+from tactful_training.config.yaml_files import YamlError, parse_yaml
 from tactful_training.errors import DataError
-from tactful_training.yaml_files import YamlError, parse_yaml
 
 CARD = "README.md"
 ORIGINALS = "originals"

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tactful.tasks import Tasks
+from tactful.reading.tasks import Tasks
 from tactful_training.data.cards import read_card
 from tactful_training.data.duplicates import near_duplicates, normalised
 from tactful_training.data.records import SUFFIXES

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tactful.canonical import unique_keys
+from tactful.strict_json import unique_keys
 from tactful_training.errors import DataError
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")

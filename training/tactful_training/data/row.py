@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from tactful.tasks import Task, Tasks
+from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.records import Record, parse_json
 
 _UNKNOWN = "null"

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.tasks import Tasks
+from tactful.reading.tasks import Tasks
+from tactful_training.config.shipped import find_data_set
 from tactful_training.data.cards import ORIGINALS, Card, read_card
 from tactful_training.data.records import SUFFIXES, read_records
 from tactful_training.data.row import EvidenceSpan, Row, RowError, RowParser
 from tactful_training.errors import DataError
-from tactful_training.shipped import find_data_set
 
 __all__ = [
     "DataSet",

@@ -1,0 +1,138 @@
+"""Goldens: replies with the scores and decisions that a bundle must reproduce when it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tactful.reading.engine import Decisions, Engine, Scores, decisions_of, scores_of
+from tactful.reading.processor import processor_name
+from tactful.reading.tasks import Tasks
+from tactful.strict_json import canonical_json, strict_json
+
+_KEYS = {"reply", "context", "scores", "decisions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One line of ``golden.jsonl``.
+
+    Attributes:
+        reply: the text.
+        context: what the customer said before, or None.
+        scores: task name to label to calibrated probability.
+        decisions: task name to the decided labels (multilabel) or label (single).
+    """
+
+    reply: str
+    context: str | None
+    scores: Scores
+    decisions: Decisions
+
+
+def make_goldens(engine: Engine, pairs: Iterable[tuple[str, str | None]]) -> list[Golden]:
+    """Record what an engine says of some (reply, context) pairs, one at a time."""
+    goldens = []
+    for pair in pairs:
+        [labelled] = engine.read([pair])
+        tasks = engine.heads.tasks
+        goldens.append(Golden(*pair, scores_of(labelled, tasks), decisions_of(labelled, tasks)))
+    return goldens
+
+
+def goldens_to_jsonl(goldens: Iterable[Golden]) -> bytes:
+    """The content of ``golden.jsonl``; the inverse of `goldens_from_jsonl`."""
+    lines = (
+        {
+            "reply": golden.reply,
+            "context": golden.context,
+            "scores": golden.scores,
+            "decisions": golden.decisions,
+        }
+        for golden in goldens
+    )
+    return b"".join(canonical_json(line) + b"\n" for line in lines)
+
+
+def goldens_from_jsonl(content: bytes, tasks: Tasks) -> tuple[Golden, ...]:
+    """Parse ``golden.jsonl``.
+
+    Raises:
+        ValueError: names the line that cannot be used, or says that there is none.
+    """
+    goldens = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            goldens.append(_golden(strict_json(line), tasks))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    if not goldens:
+        raise ValueError("no golden in it; at least one is needed")
+    return tuple(goldens)
+
+
+def check_goldens(engine: Engine, goldens: Sequence[Golden], tolerance: float) -> list[str]:
+    """Run every golden on its own and compare.
+
+    Args:
+        engine: the model, as it runs here.
+        goldens: what it must reproduce.
+        tolerance: largest allowed difference of a score.
+
+    Returns:
+        One line for each golden that differs: which, by how much, on which processor.
+    """
+    differences = []
+    for number, golden in enumerate(goldens, start=1):
+        with np.errstate(invalid="ignore"):  # a model that gives NaN gets a line, no warning
+            [actual] = make_goldens(engine, [(golden.reply, golden.context)])
+        found = [
+            f"{task} is {actual.decisions[task]}, expected {expected}"
+            for task, expected in golden.decisions.items()
+            if actual.decisions[task] != expected
+        ]
+        gap, path = max(
+            (_gap(actual.scores[task][label], expected), f"{task}.{label}")
+            for task, labels in golden.scores.items()
+            for label, expected in labels.items()
+        )
+        if gap > tolerance:
+            found.append(f"score {path} differs by {gap:.6f}, allowed {tolerance:g}")
+        if found:
+            differences.append(
+                f"golden.jsonl: line {number} is not reproduced on {processor_name()}: "
+                + "; ".join(found)
+            )
+    return differences
+
+
+def _gap(actual: float, expected: float) -> float:
+    gap = abs(actual - expected)
+    return float("inf") if np.isnan(gap) else gap
+
+
+def _golden(entry: Any, tasks: Tasks) -> Golden:
+    if not isinstance(entry, Mapping) or set(entry) != _KEYS:
+        raise ValueError(f"must be an object with the keys {', '.join(sorted(_KEYS))}")
+    if not isinstance(entry["reply"], str) or not isinstance(entry["context"], str | None):
+        raise ValueError("reply must be text, context text or null")
+    _check_keys("scores", entry["scores"], [task.name for task in tasks])
+    _check_keys("decisions", entry["decisions"], [task.name for task in tasks])
+    for task in tasks:
+        _check_keys(f"scores.{task.name}", entry["scores"][task.name], task.names)
+        for label, score in entry["scores"][task.name].items():
+            if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+                raise ValueError(f"scores.{task.name}.{label} must be from 0 to 1, not {score!r}")
+        decided = entry["decisions"][task.name]
+        labels = [decided] if task.kind == "single" else decided
+        if not isinstance(labels, list) or not all(label in task.names for label in labels):
+            raise ValueError(f"decisions.{task.name} is {decided!r}, allowed: {task.names}")
+    return Golden(entry["reply"], entry["context"], entry["scores"], entry["decisions"])
+
+
+def _check_keys(where: str, value: object, expected: Sequence[str]) -> None:
+    if not isinstance(value, Mapping) or set(value) != set(expected):
+        raise ValueError(f"{where} must have exactly the keys {', '.join(expected)}")

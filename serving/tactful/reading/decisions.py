@@ -1,0 +1,295 @@
+"""From raw logits to calibrated scores and decisions: what ``labels.json`` holds and applies.
+
+The one decision code that training (for calibration and measurement) and serving share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tactful.reading.encoding import check_limits
+from tactful.reading.tasks import Task, Tasks
+
+Floats = npt.NDArray[np.float32]
+ACTIVATIONS = {"multilabel": "sigmoid", "single": "softmax"}
+_HEADS_KEYS = ("max_tokens", "max_windows", "window_overlap", "use_context", "tasks")
+_TASK_KEYS = ("name", "kind", "activation", "labels")
+_LABEL_KEYS = ("name", "description", "slope", "intercept")
+
+
+@dataclass(frozen=True, eq=False)
+class TaskHead:
+    """Calibration and thresholds of one task; arrays are float32 ``[labels of the task]``.
+
+    Attributes:
+        task: the task.
+        slope: factor on the raw logits, above 0 (a temperature is equal slopes of 1 / T).
+        intercept: added after the slope.
+        thresholds: least calibrated score of a decided label; None for a single task.
+        evidence_thresholds: least token probability of evidence; None where none was trained.
+
+    Raises:
+        ValueError: an array has another length or a value that is not allowed.
+    """
+
+    task: Task
+    slope: Floats
+    intercept: Floats
+    thresholds: Floats | None = None
+    evidence_thresholds: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if (self.thresholds is None) != (self.task.kind == "single"):
+            raise ValueError(
+                f"task {self.task.name!r}: thresholds belong to multilabel tasks and only to them"
+            )
+        for field, allowed, is_allowed in _ALLOWED:
+            values = getattr(self, field)
+            if values is None:
+                continue
+            values = np.asarray(values, dtype=np.float32)
+            if values.shape != (len(self.task.labels),):
+                raise ValueError(
+                    f"task {self.task.name!r}: {field} must be one number for each of the "
+                    f"{len(self.task.labels)} labels, not an array of shape {values.shape}"
+                )
+            for label, value in zip(self.task.names, values, strict=True):
+                if not is_allowed(value):
+                    raise ValueError(
+                        f"task {self.task.name!r}, label {label!r}: {field} is {value}, "
+                        f"allowed: {allowed}"
+                    )
+            object.__setattr__(self, field, values)
+
+
+_ALLOWED: tuple[tuple[str, str, Callable[[np.float32], Any]], ...] = (
+    ("slope", "a finite number above 0", lambda value: np.isfinite(value) and value > 0),
+    ("intercept", "a finite number", np.isfinite),
+    ("thresholds", "a number from 0 to 1", lambda value: 0 <= value <= 1),
+    ("evidence_thresholds", "a number from 0 to 1", lambda value: 0 <= value <= 1),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Everything between the model's outputs and decisions, with the limits of its encoding.
+
+    Attributes:
+        heads: one for each task, in the order of the label axis ``L``.
+        max_tokens: length of the longest window, special tokens included.
+        max_windows: how many windows of one reply are read at most.
+        window_overlap: how many reply tokens two neighbouring windows share.
+        use_context: whether the model reads what the customer said before.
+
+    Raises:
+        ValueError: the limits contradict each other, or the tasks do.
+    """
+
+    heads: tuple[TaskHead, ...]
+    max_tokens: int
+    max_windows: int
+    window_overlap: int
+    use_context: bool = True
+
+    def __post_init__(self) -> None:
+        check_limits(self.max_tokens, self.max_windows, self.window_overlap)
+        _ = self.tasks
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The tasks, in the order of the label axis."""
+        return Tasks(tuple(head.task for head in self.heads))
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``labels.json``; `from_json` gives the same float32 values back."""
+        return {
+            "max_tokens": self.max_tokens,
+            "max_windows": self.max_windows,
+            "window_overlap": self.window_overlap,
+            "use_context": self.use_context,
+            "tasks": [_task_to_json(head) for head in self.heads],
+        }
+
+    @classmethod
+    def from_json(cls, content: object) -> Heads:
+        """Build from the content of ``labels.json``.
+
+        Raises:
+            ValueError: names the field that is missing, unknown or not as it must be.
+        """
+        fields = _object(content, "labels.json", _HEADS_KEYS)
+        limits = {}
+        for key in _HEADS_KEYS[:3]:
+            value = fields[key]
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{key} must be a whole number, not {value!r}")
+            limits[key] = value
+        use_context = fields["use_context"]
+        if not isinstance(use_context, bool):
+            raise ValueError(f"use_context must be true or false, not {use_context!r}")
+        tasks = _list(fields["tasks"], "tasks")
+        return cls(
+            tuple(_task_from_json(task, f"tasks[{i}]") for i, task in enumerate(tasks)),
+            **limits,
+            use_context=use_context,
+        )
+
+
+def combine_windows(
+    window_logits: Floats, reply_tokens: npt.NDArray[np.int64], tasks: Tasks
+) -> Floats:
+    """Logits of one reply from those of its windows.
+
+    A strategy counts wherever it stands, so a multilabel logit is the largest of the windows; a
+    tone is of the whole, so a single task's logits are their mean weighted by reply tokens.
+
+    Args:
+        window_logits: float32 ``[W, L]``.
+        reply_tokens: number of reply tokens in each window, ``[W]``.
+        tasks: the tasks of the label axis.
+
+    Returns:
+        float32 ``[L]``.
+    """
+    if len(window_logits) == 1:
+        only: Floats = window_logits[0]
+        return only
+    combined: Floats = window_logits.max(axis=0)
+    weights = reply_tokens / reply_tokens.sum()
+    for task in tasks:
+        if task.kind == "single":
+            at = tasks.slices[task.name]
+            combined[at] = weights @ window_logits[:, at]
+    return combined
+
+
+def sigmoid(values: npt.NDArray[np.floating[Any]]) -> Floats:
+    """The logistic function without overflow, computed in float64, as float32."""
+    precise = np.asarray(values, dtype=np.float64)
+    probabilities: Floats = np.exp(-np.logaddexp(0.0, -precise)).astype(np.float32)
+    return probabilities
+
+
+def calibrated_scores(logits: Floats, heads: Heads) -> Floats:
+    """Calibrated probabilities of raw logits.
+
+    Args:
+        logits: float32 ``[R, L]``.
+        heads: calibration of each task.
+
+    Returns:
+        float32 ``[R, L]``; the scores of a single task sum to 1 in each row.
+    """
+    scores = np.empty(logits.shape, dtype=np.float32)
+    for head in heads.heads:
+        at = heads.tasks.slices[head.task.name]
+        scaled = head.slope * logits[:, at].astype(np.float64) + head.intercept
+        if head.task.kind == "single":
+            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+            scores[:, at] = powers / powers.sum(axis=1, keepdims=True)
+        else:
+            scores[:, at] = sigmoid(scaled)
+    return scores
+
+
+def decide(scores: Floats, heads: Heads) -> npt.NDArray[np.bool_]:
+    """Decisions on calibrated scores, both ``[R, L]``.
+
+    A multilabel label is decided from its threshold on; of a single task exactly the label with
+    the highest score (the first of equals).
+    """
+    decisions = np.zeros(scores.shape, dtype=np.bool_)
+    for head in heads.heads:
+        at = heads.tasks.slices[head.task.name]
+        if head.thresholds is None:
+            best = scores[:, at].argmax(axis=1)
+            decisions[np.arange(len(scores)), at.start + best] = True
+        else:
+            decisions[:, at] = scores[:, at] >= head.thresholds
+    return decisions
+
+
+def _task_to_json(head: TaskHead) -> dict[str, Any]:
+    columns = {"slope": head.slope, "intercept": head.intercept}
+    if head.thresholds is not None:
+        columns["threshold"] = head.thresholds
+    if head.evidence_thresholds is not None:
+        columns["evidence_threshold"] = head.evidence_thresholds
+    labels = []
+    for index, (name, description) in enumerate(head.task.labels.items()):
+        # The shortest decimals that give the same float32 back, not those of the float64 beside it.
+        numbers = {key: float(str(values[index])) for key, values in columns.items()}
+        labels.append({"name": name, "description": description, **numbers})
+    return {
+        "name": head.task.name,
+        "kind": head.task.kind,
+        "activation": ACTIVATIONS[head.task.kind],
+        "labels": labels,
+    }
+
+
+def _task_from_json(entry: object, where: str) -> TaskHead:
+    fields = _object(entry, where, _TASK_KEYS)
+    kind = fields["kind"]
+    if not isinstance(kind, str) or kind not in ACTIVATIONS:
+        raise ValueError(f"{where}.kind is {kind!r}, allowed: {', '.join(ACTIVATIONS)}")
+    if fields["activation"] != ACTIVATIONS[kind]:
+        raise ValueError(
+            f"{where}.activation is {fields['activation']!r}, allowed for a {kind} task: "
+            f"{ACTIVATIONS[kind]}"
+        )
+    entries = _list(fields["labels"], f"{where}.labels")
+    keys = _LABEL_KEYS if kind == "single" else (*_LABEL_KEYS, "threshold")
+    # Evidence is trained for a whole task or not at all: the first label says which.
+    if entries and isinstance(entries[0], Mapping) and "evidence_threshold" in entries[0]:
+        keys = (*keys, "evidence_threshold")
+    descriptions: dict[str, str] = {}
+    numbers: dict[str, list[float]] = {key: [] for key in keys[2:]}
+    for index, label in enumerate(entries):
+        at = f"{where}.labels[{index}]"
+        values = _object(label, at, keys)
+        if not isinstance(values["name"], str) or values["name"] in descriptions:
+            raise ValueError(f"{at}.name is {values['name']!r}; it must be text, each label once")
+        descriptions[values["name"]] = values["description"]
+        for key, column in numbers.items():
+            column.append(_number(values[key], f"{at}.{key}"))
+    arrays = {key: np.array(column, dtype=np.float32) for key, column in numbers.items()}
+    return TaskHead(
+        task=Task(fields["name"], fields["kind"], descriptions),
+        slope=arrays["slope"],
+        intercept=arrays["intercept"],
+        thresholds=arrays.get("threshold"),
+        evidence_thresholds=arrays.get("evidence_threshold"),
+    )
+
+
+def _object(value: object, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} must be an object, not {type(value).__name__}")
+    missing, unknown = set(keys) - set(value), set(value) - set(keys)
+    if missing or unknown:
+        raise ValueError(
+            f"{where} must have exactly the keys {', '.join(keys)}; "
+            f"missing: {', '.join(sorted(missing)) or 'none'}; "
+            f"unknown: {', '.join(sorted(unknown)) or 'none'}"
+        )
+    return value
+
+
+def _list(value: object, where: str) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where} must be a list, not {type(value).__name__}")
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{where} must be a number, not {value!r}")
+    # An integer of a thousand digits has no float: let the range check speak of infinity.
+    return float(value) if abs(value) < 1e30 else float("inf")

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from tactful_training.benchmark.footprint import import_seconds, installed_bytes
+from tactful_training.benchmark.measure import Benchmark, SystemResult, evenly_spread
+from tactful_training.benchmark.peak import operations_per_token, peak
+from tactful_training.benchmark.process import SystemProcess
+from tactful_training.benchmark.profile import profile, render_profile
+from tactful_training.benchmark.report import plot, render, to_json
+from tactful_training.benchmark.setting import Setting
+from tactful_training.bundling.fusion import fuse
+from tactful_training.bundling.onnx_export import export_onnx
+from tactful_training.bundling.quantisation import quantise
+from tactful_training.config.schema import Config
+from tactful_training.errors import RunError
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.material import load_material
+from tactful_training.fitting.model import LabelAttentionModel
+
+
+@pytest.fixture
+def result() -> Benchmark:
+    def system(rate: float, share: float | None) -> SystemResult:
+        return SystemResult(
+            rates=(rate, 2 * rate, rate / 2),
+            tokens_per_second=100 * rate,
+            latencies=tuple(n / 1000 for n in range(1, 101)),
+            peak_bytes=150_000_000,
+            load_seconds=0.4,
+            peak_share=share,
+        )
+
+    return Benchmark(
+        bundle="tactful@0123456789ab",
+        replies=320,
+        tokens=32_000,
+        threads=2,
+        systems={"tactful": system(200.0, 0.45), "transformers pipeline": system(25.0, None)},
+        peaks={"fp32": 3e11, "int8": 9e11},
+        import_seconds=0.21,
+        installed={"base": 150_000_000, "train": 1_500_000_000},
+    )
+
+
+def test_the_table_says_how_many_times_faster(result: Benchmark) -> None:
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(render(result))
+    text = shown.getvalue()
+    for part in ("tactful@0123456789ab", "200.0", " 8.0", "45%", "50.5", "int8 900 G/s", "0.21 s"):
+        assert part in text
+    assert "base 150 MB, train 1500 MB" in text
+    assert "320 replies of 100 tokens" in text
+
+
+def test_rows_are_taken_from_all_over() -> None:
+    assert evenly_spread(range(10), 4) == [0, 2, 5, 7]
+    assert evenly_spread("abc", 20) == ["a", "b", "c"]
+    assert evenly_spread([], 3) == []
+
+
+def test_json_holds_every_round(result: Benchmark) -> None:
+    content = to_json(result)
+    ours = content["systems"]["tactful"]
+    assert ours["replies_per_second"] == 200
+    assert ours["replies_per_second_rounds"] == [200, 400, 100]
+    assert ours["single_reply_seconds"]["p50"] == pytest.approx(0.0505)
+    assert ours["share_of_peak"] == 0.45
+    assert content["systems"]["transformers pipeline"]["share_of_peak"] is None
+    assert content["environment"]["onnxruntime"]
+
+
+def test_the_plot_is_a_picture(result: Benchmark, tmp_path: Path) -> None:
+    plot(result, tmp_path / "speed.png")
+    content = (tmp_path / "speed.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) > 10_000
+
+
+def test_operations_are_those_of_the_products_with_weights(
+    make_config: Callable[..., Config],
+) -> None:
+    config = make_config()
+    material = load_material(config)
+    encoder = load_encoder(material.encoder, config.model, attention="eager")
+    model = LabelAttentionModel(encoder, material.tasks.size).eval()
+    # 32 wide, 2 layers: 4 x 32 x 32 of attention, 2 x 32 x 64 behind it; 2 heads of L labels.
+    expected = 2 * (2 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 32 * material.tasks.size)
+    exported = export_onnx(model, opset=17)
+    fused = fuse(exported, encoder.config, every=False).model
+    assert operations_per_token(exported) == expected
+    assert operations_per_token(fused.SerializeToString()) == expected
+    assert operations_per_token(quantise(fused).SerializeToString()) == expected
+
+
+@pytest.mark.parametrize("int8", [True, False])
+def test_the_peak_is_a_rate(int8: bool) -> None:
+    assert 1e8 < peak(int8=int8, threads=1) < 1e15
+
+
+def test_the_base_install_is_a_part_of_the_one_for_training() -> None:
+    base, train = installed_bytes(), installed_bytes("train", "offline")
+    numpy = sum(path.stat().st_size for path in Path(np.__file__).parent.rglob("*.so"))
+    assert numpy < base < 250_000_000
+    assert train > base + Path(torch.__file__).stat().st_size
+    assert 0 < import_seconds() < 60
+
+
+def test_the_profile_accounts_for_every_operator(sound_bundle: Path) -> None:
+    seconds, tokens = profile(str(sound_bundle), [("I am so sorry", None), ("ok", "late")])
+    assert tokens == 3 * (7 + 6)  # rounds; [CLS] [SEP] [SEP] and pieces of words
+    assert {"MatMul", "Gather", "Softmax"} <= set(seconds)
+    assert list(seconds.values()) == sorted(seconds.values(), reverse=True)
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(render_profile(seconds, tokens))
+    assert "MatMul" in shown.getvalue()
+    assert "µs per token" in shown.getvalue()
+
+
+def test_a_system_that_cannot_load_is_named(tmp_path: Path) -> None:
+    setting = Setting(str(tmp_path / "none"), str(tmp_path), "a.onnx", "b.onnx", {}, 1, 1)
+    with pytest.raises(RunError, match=r"(?s)^tactful: BundleError: .*does not exist"):
+        SystemProcess("tactful", setting)
+
+
+def test_a_system_reads_and_tells_its_time_and_memory(
+    sound_bundle: Path,
+) -> None:
+    process = SystemProcess("tactful", Setting(str(sound_bundle), "", "", "", {}, 1, 1))
+    try:
+        pairs = [("I am so sorry", None), ("thank you", "late")] * 10
+        assert 0 < process.many(pairs) < 60
+        seconds = process.singles(pairs[:3])
+        assert len(seconds) == 3
+        assert all(0 < each < 60 for each in seconds)
+        assert 20_000_000 < process.peak_memory() < 2_000_000_000
+        assert process.load_seconds > 0
+        with pytest.raises(RunError, match=r"^tactful: InputError"):
+            process.many([("", None)])
+    finally:
+        process.close()

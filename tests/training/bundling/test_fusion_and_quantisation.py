@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from tactful.reading.decisions import Heads
+from tactful.reading.engine import label_outputs
+from tactful.reading.passes import RowOutput, run_rows
+from tactful.reading.session import Session
+from tactful_training.bundling.activation_ranges import activation_ranges
+from tactful_training.bundling.attention_mask import mask_where_needed
+from tactful_training.bundling.calibration import calibrate
+from tactful_training.bundling.candidates import Builder
+from tactful_training.bundling.fusion import fuse
+from tactful_training.bundling.onnx_export import check_parity
+from tactful_training.bundling.quantisation import product_inputs, quantise
+from tactful_training.config.schema import Config
+from tactful_training.errors import ExportError
+from tactful_training.fitting.material import Material
+from tactful_training.fitting.model import LabelAttentionModel
+
+LAYERS = 2
+
+
+@pytest.fixture(scope="module")
+def builder(
+    make_config: Callable[..., Config],
+    material: Material,
+    model: LabelAttentionModel,
+    exported: bytes,
+) -> Builder:
+    pairs = [(row.reply, row.context) for row in material.rows["train"]]
+    return Builder(
+        exported,
+        model.encoder.config,
+        make_config().quantisation,
+        pairs,
+        material.encoding,
+        material.tasks,
+    )
+
+
+def outputs(content: bytes, material: Material) -> list[RowOutput]:
+    pairs = [(row.reply, row.context) for row in material.rows["validation"]]
+    encoded = material.encoding.encode(pairs)
+    return run_rows(encoded, material.encoding, Session(content, threads=1), material.tasks)
+
+
+def operators(content: bytes) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load_from_string(content).graph.node)
+
+
+def ways(content: bytes) -> list[tuple[list[str], list[str]]]:
+    """Operators of both ways of each choice in the graph: without and with padding."""
+    return [
+        tuple([each.op_type for each in attribute.g.node] for attribute in node.attribute[::-1])  # type: ignore[misc]
+        for node in onnx.load_from_string(content).graph.node
+        if node.op_type == "If"
+    ]
+
+
+def test_onnxruntime_fuses_every_block_of_the_export(
+    model: LabelAttentionModel, exported: bytes
+) -> None:
+    every = fuse(exported, model.encoder.config, every=True)
+    assert every.operators == {
+        "EmbedLayerNormalization": 1,
+        "MultiHeadAttention": LAYERS,
+        "BiasGelu": LAYERS,
+        "SkipLayerNormalization": 2 * LAYERS,
+    }
+
+
+def test_the_form_that_ships_fuses_attention_and_gelu(builder: Builder, material: Material) -> None:
+    assert ways(builder.fp32().content) == [(["MultiHeadAttention"],) * 2] * LAYERS
+    counts = operators(builder.fp32().content)
+    assert counts["Gelu"] == LAYERS
+    assert counts["Erf"] == counts["SkipLayerNormalization"] == counts["BiasGelu"] == 0
+
+
+def test_fusion_changes_no_result(builder: Builder, exported: bytes, material: Material) -> None:
+    parity = check_parity(
+        outputs(exported, material), outputs(builder.fp32().content, material), tolerance=1e-4
+    )
+    assert parity.rows == len(material.rows["validation"])
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8-static"])
+def test_the_graph_is_valid_onnx(builder: Builder, name: str) -> None:
+    content = (builder.fp32() if name == "fp32" else builder.int8("int8-static")).content
+    onnx.checker.check_model(onnx.load_from_string(content))
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8-static"])
+def test_padding_is_seen_by_nothing(builder: Builder, material: Material, name: str) -> None:
+    session = Session((builder.fp32() if name == "fp32" else builder.int8("int8-static")).content)
+    [encoded] = material.encoding.encode([("Sorry about the wait, Ana.", "Where is it?")])
+    length = len(encoded.windows[0].input_ids)
+    logits, scores = session(material.encoding.collate(encoded.windows))
+    padded_logits, padded_scores = session(material.encoding.collate(encoded.windows, length + 9))
+    close = 1e-5 if name == "fp32" else float(np.abs(logits).max()) / 10
+    assert padded_logits == pytest.approx(logits, abs=close)
+    assert padded_scores[:, :length] == pytest.approx(scores, abs=close)
+
+
+def test_a_graph_without_fused_attention_stays_as_it_is() -> None:
+    before = product()
+    assert mask_where_needed(product()) == before
+
+
+@pytest.fixture(scope="module", params=["int8-static", "int8-dynamic"])
+def int8(
+    request: pytest.FixtureRequest,
+    builder: Builder,
+    material: Material,
+    make_config: Callable[..., Config],
+) -> tuple[Session, Heads]:
+    """A quantised form and its thresholds."""
+    content = builder.int8(request.param).content
+    config = make_config()
+    heads = calibrate(
+        material.rows["validation"],
+        outputs(content, material),
+        material.tasks,
+        encoding=config.encoding,
+        min_positives=config.calibration.min_positives,
+        evidence_tasks=(),
+    )
+    return Session(content), heads
+
+
+@settings(max_examples=8, deadline=None)
+@given(order=st.randoms(use_true_random=False), budget=st.sampled_from([64, 512]))
+def test_int8_decides_in_batches_as_one_by_one(
+    int8: tuple[Session, Heads], material: Material, order: Random, budget: int
+) -> None:
+    session, heads = int8
+    encoded = material.encoding.encode(
+        [
+            (row.reply, row.context)
+            for split in ("train", "validation")
+            for row in material.rows[split]
+        ]
+    )
+    order.shuffle(encoded)
+    together = run_rows(encoded, material.encoding, session, material.tasks, token_budget=budget)
+    alone = [
+        output
+        for row in encoded
+        for output in run_rows([row], material.encoding, session, material.tasks)
+    ]
+    one, other = (
+        np.stack([row.decisions for row in label_outputs(rows, heads)])
+        for rows in (together, alone)
+    )
+    assert (one == other).mean() >= 0.995
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "int8-static",
+        "int8-dynamic",
+        "int8-dynamic-7bit",
+        "int8-dynamic-all-fused",
+        "int8-dynamic-unfused",
+        "int8-dynamic-unsigned",
+    ],
+)
+def test_every_candidate_reads_nearly_as_fp32(
+    builder: Builder, material: Material, name: str
+) -> None:
+    candidate = builder.int8(name)  # type: ignore[arg-type]
+    assert candidate.precision == "int8"
+    assert (
+        sum(operators(candidate.content)[kind] for kind in ("MatMulInteger", "QAttention"))
+        or (operators(candidate.content)["MatMulIntegerToFloat"])
+    )
+    reference = outputs(builder.fp32().content, material)
+    found = outputs(candidate.content, material)
+    gaps = np.abs(np.stack([a.logits - b.logits for a, b in zip(reference, found, strict=True)]))
+    spread = np.stack([row.logits for row in reference]).std()
+    assert 0 < gaps.max() < spread / 2
+    with pytest.raises(ExportError, match="does not reproduce"):
+        check_parity(reference, found, tolerance=1e-6)
+
+
+def test_a_candidate_that_cannot_be_made_is_named(
+    make_config: Callable[..., Config], material: Material, model: LabelAttentionModel
+) -> None:
+    broken = Builder(
+        b"no graph",
+        model.encoder.config,
+        make_config().quantisation,
+        [],
+        material.encoding,
+        material.tasks,
+    )
+    with pytest.raises(ExportError, match="int8-dynamic-unfused cannot be made"):
+        broken.int8("int8-dynamic-unfused")
+
+
+def test_only_the_form_with_static_ranges_has_them_in_the_graph(
+    builder: Builder, material: Material
+) -> None:
+    assert operators(builder.int8("int8-static").content)["DynamicQuantizeLinear"] == 0
+    dynamic = operators(builder.int8("int8-dynamic").content)
+    assert dynamic["DynamicQuantizeLinear"] > 0
+    assert dynamic["QuantizeLinear"] == 0
+
+
+def test_ranges_hold_the_means_of_what_is_seen(builder: Builder, material: Material) -> None:
+    pairs = [(row.reply, row.context) for row in material.rows["train"]]
+    graph = builder.fused.model
+    ranges = activation_ranges(graph, pairs, material.encoding, material.tasks)
+    assert list(ranges) == product_inputs(graph)
+    assert all(low < 0 < high for low, high in ranges.values())
+    # How the replies fall into batches must not matter much: extremes grow with what is looked at.
+    fewer = activation_ranges(graph, pairs[::-1], material.encoding, material.tasks)
+    assert fewer == {name: pytest.approx(ends, rel=0.1) for name, ends in ranges.items()}
+    gelu = [low for name, (low, _) in ranges.items() if "intermediate" in name]
+    assert len(gelu) in (0, LAYERS)
+    assert all(-0.171 < low < 0 for low in gelu)  # the least value of GELU is -0.17
+
+
+def product(columns: int = 96, *, bias: bool = True) -> onnx.ModelProto:
+    """Tokens looked up in a table of a million numbers, then a product with a bias."""
+    random = np.random.default_rng(5)
+    table = random.normal(size=(4096, 256)).astype(np.float32)
+    table[7] *= 100
+    weights = random.normal(size=(256, columns)).astype(np.float32)
+    constants = {"table": table, "weights": weights, "bias": np.arange(columns, dtype=np.float32)}
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["hidden"]),
+        helper.make_node("MatMul", ["hidden", "weights"], ["product"], "layer.0/dense"),
+    ]
+    nodes.append(
+        helper.make_node("Add", ["product", "bias"], ["out"])
+        if bias
+        else helper.make_node("Relu", ["product"], ["out"])
+    )
+    graph = helper.make_graph(
+        nodes,
+        "product",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["B", "T"])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["B", "T", columns])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+
+
+def run(model: onnx.ModelProto, ids: list[list[int]]) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return session.run(None, {"ids": np.array(ids)})[0]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_product_takes_its_bias_along(bias: bool) -> None:
+    model = product(bias=bias)
+    small = quantise(model)
+    assert [node.op_type for node in small.graph.node][-2:] == (
+        ["DynamicQuantizeLinear", "MatMulIntegerToFloat"]
+        if bias
+        else ["MatMulIntegerToFloat", "Relu"]
+    )
+    ids = [[1, 2, 3], [4, 5, 6]]
+    assert run(small, ids) == pytest.approx(run(model, ids), abs=1.5)  # of a spread of 16
+    assert small.ByteSize() < model.ByteSize() / 3.5
+
+
+def test_a_table_has_a_scale_for_each_row() -> None:
+    model = product()
+    table, small = constants(model)["table"], constants(quantise(model))
+    assert "table" not in small
+    restored = small["table/q"] * small["table/scale"]
+    steps = np.abs(table).max(axis=1, keepdims=True) / 127
+    assert (np.abs(restored - table) <= steps / 2 + 1e-6).all()
+    assert small["table/q"].dtype == np.int8
+
+
+def test_seven_bits_leave_room_for_a_sum_of_two() -> None:
+    weights = constants(quantise(product(), bits=7))["weights/q"]
+    assert np.abs(weights.astype(int)).max() == 63
+    assert np.abs(constants(quantise(product()))["weights/q"].astype(int)).max() == 127
+
+
+def test_layers_can_be_kept_and_small_products_are() -> None:
+    kept = quantise(product(), keep_fp32=["layer.0/"])
+    assert [node.op_type for node in kept.graph.node][-2:] == ["MatMul", "Add"]
+    assert product_inputs(product(), ["layer.0/"]) == []
+    assert product_inputs(product()) == ["hidden"]
+    assert product_inputs(product(columns=24)) == []
+
+
+def test_a_static_range_is_used_as_given() -> None:
+    small = constants(quantise(product(), ranges={"hidden": (-2.0, 8.0)}))
+    assert small["hidden/scale"] == pytest.approx(10 / 255)
+    assert small["hidden/zero"] == 51

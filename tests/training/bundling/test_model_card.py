@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tactful.reading.decisions import Heads, TaskHead
+from tactful_training.bundling.candidate_choice import Choice
+from tactful_training.bundling.candidate_measures import Measured
+from tactful_training.bundling.candidates import Candidate
+from tactful_training.bundling.model_card import RunRecord, model_card
+from tactful_training.bundling.onnx_export import Parity
+from tactful_training.config.schema import Config
+from tactful_training.data.rows import load_data_set, targets
+from tactful_training.evaluation.answers import Answers
+from tactful_training.evaluation.evaluate import evaluate_answers
+from tactful_training.evaluation.results import headline
+from tactful_training.fitting.encoder import EncoderSource
+from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.trainer import Fitted
+from tactful_training.registry.environment import describe_environment, git_commit
+
+
+@pytest.fixture(scope="module")
+def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
+    data = load_data_set(data_set)
+    evaluations = {}
+    for split in ("validation", "test"):
+        rows = data.split(split)
+        truth = targets(rows, data.tasks)
+        answers = Answers(rows, data.tasks, truth, truth == 1, [{} for _ in rows])
+        evaluations[split] = evaluate_answers(answers, resamples=20)
+    ones = np.ones(3, np.float32)
+    moves, mood = data.tasks
+    heads = (TaskHead(moves, ones, ones, ones / 8, ones / 2), TaskHead(mood, ones, ones))
+    fitted = Heads(heads, max_tokens=24, max_windows=3, window_overlap=8)
+    fp32, int8 = (
+        Measured(Candidate(name, bytes(size)), (), fitted, evaluations["validation"])
+        for name, size in (("fp32", 4_000_000), ("int8-static", 1_100_000))
+    )
+    return RunRecord(
+        config=make_config(),
+        data=data,
+        rows={"train": 96, "validation": 48, "test": 48},
+        encoder=EncoderSource("tests/tiny", data_set, "ab" * 32),
+        fitted=Fitted({}, (Epoch(1, {}), Epoch(2, {})), 2),
+        precision="fp32",
+        parity=Parity(1e-6, 2e-6, 48),
+        choice=Choice((fp32, int8), (50.0, 150.5), ("slower", "ships"), int8),
+        evaluations=evaluations,
+        environment={"python": "3.11", "processor": "some"},
+        commit=None,
+        tracking_run="abc",
+    )
+
+
+def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
+    card = model_card(record)
+    _, front_matter, text = card.split("---\n", 2)
+    stated = yaml.safe_load(front_matter)
+    assert stated["license"] == "cc0-1.0"
+    assert stated["base_model"] == "tests/tiny"
+    for part in (
+        "# tactful 0.1.0",
+        "not the person who wrote it",
+        "| moves: micro F1 | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |",
+        "| evidence: token F1 | 0.000 (0.000 to 0.000) |",
+        "| `sorry` | says sorry | 0.125 |",
+        "| `happy` | sounds happy | 1",
+        "96 train, 48 validation, 48 test rows",
+        "best of 2 epochs: 2",
+        "logits 1.0e-06, token scores 2.0e-06",
+        "Git commit: unknown",
+        "MLflow run: abc",
+        "more than 21 tokens",
+        "This bundle holds the form `int8-static`",
+        "| `fp32` | 4.0 MB | 50 | 1.000 | 1.000 | 0.000 | slower |",
+        "| `int8-static` | 1.1 MB | 150 | 1.000 | 1.000 | 0.000 | ships |",
+        "ONNX opset 17, int8",
+    ):
+        assert part in text
+    assert "language models" not in text  # the card of this data set does not say so
+    assert "nan" not in text
+
+
+def test_labels_made_by_language_models_are_called_so(record: RunRecord) -> None:
+    stated: dict[str, Any] = {
+        **record.data.card.front_matter,
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "pretty_name": "Some replies",
+    }
+    card = replace(record.data.card, front_matter=stated)
+    text = model_card(replace(record, data=replace(record.data, card=card)))
+    assert "Some replies: 96 train" in text
+    assert "All labels and marked words were made by language models, not by people" in text
+
+
+def test_tags_and_licence_are_those_of_the_data(record: RunRecord) -> None:
+    text = model_card(record)
+    assert yaml.safe_load(text.split("---")[1])["tags"] == ["onnx", "label-wise-attention"]
+    assert "customer" not in text
+    stated: dict[str, Any] = {
+        **record.data.card.front_matter,
+        "license": "other",
+        "license_name": "academic-non-commercial",
+        "license_link": "https://example.org/terms",
+        "tags": ["dialogue-acts", "meetings"],
+    }
+    card = replace(record.data.card, front_matter=stated)
+    text = model_card(replace(record, data=replace(record.data, card=card)))
+    front_matter = yaml.safe_load(text.split("---")[1])
+    assert front_matter["tags"] == ["onnx", "label-wise-attention", "dialogue-acts", "meetings"]
+    assert front_matter["license"] == "other"
+    assert front_matter["license_name"] == "academic-non-commercial"
+    assert "licence is: academic-non-commercial (https://example.org/terms)." in text
+
+
+def test_headline_figures_have_paths(record: RunRecord) -> None:
+    assert set(headline(record.evaluations["test"])) == {
+        "moves/macro_f1",
+        "moves/micro_f1",
+        "moves/ece",
+        "mood/accuracy",
+        "mood/macro_f1",
+        "mood/ece",
+        "evidence/token_f1",
+    }
+
+
+def test_the_environment_names_versions_and_commit() -> None:
+    environment = describe_environment()
+    assert environment["torch"].startswith("2.")
+    assert all(environment.values())
+    commit = git_commit()
+    assert commit is None or len(commit.removesuffix("-dirty")) == 40

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tactful_training.commands.data import app
+from tactful_training.config.shipped import shipped_root
+from tactful_training.data.cards import read_card
+from tactful_training.data.check import check_data
+from tactful_training.data.duplicates import near_duplicates, normalised
+from tactful_training.errors import DataError
+
+CARD = """---
+tasks:
+- {name: strategies, kind: multilabel, labels: {apology: '', gratitude: ''}}
+- {name: tone, kind: single, labels: {warm: '', cold: ''}}
+---
+"""
+LONG = "I have refunded the {0} pounds to your card and it should be there by {1}."
+SHIPPED = shipped_root() / "data_cards/support_replies"
+
+
+def row(number, reply="ok", **more):
+    labels = {"strategies": ["apology"], "tone": "warm" if number % 2 else "cold"}
+    return {"id": f"r{number}", "reply": reply, "labels": labels, **more}
+
+
+@pytest.fixture
+def data_set(tmp_path):
+    def write(**splits):
+        (tmp_path / "README.md").write_text(CARD)
+        for name, rows in splits.items():
+            lines = [line if isinstance(line, str) else json.dumps(line) for line in rows]
+            (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        return tmp_path
+
+    return write
+
+
+def found(folder):
+    return {finding.check: finding for finding in check_data(folder).findings}
+
+
+@pytest.fixture(scope="module")
+def shipped_report():
+    return check_data(SHIPPED)
+
+
+def test_the_shipped_data_set_is_sound(shipped_report):
+    assert shipped_report.findings == ()
+    assert [counts.rows for counts in shipped_report.splits.values()] == [6945, 1148, 1074]
+
+
+def test_the_card_of_the_shipped_data_set_states_its_counts(shipped_report):
+    card = (SHIPPED / "README.md").read_text("utf-8")
+    splits = shipped_report.splits.values()
+    lines = {"rows": [split.rows for split in splits], "groups": [split.groups for split in splits]}
+    lines["strategies: none"] = [split.none["strategies"] for split in splits]
+    for task in read_card(SHIPPED).tasks:
+        for label in task.labels:
+            counts = [split.labels[task.name][label] for split in splits]
+            lines[f"{task.name}: `{label}`"] = counts
+    for title, (train, validation, test) in lines.items():
+        assert f"| {title} | {train} | {validation} | {test} |" in card
+
+
+def test_a_label_called_none_is_told_from_no_label(tmp_path):
+    labels = "{none: '', apology: ''}"
+    task = f"- {{name: act, kind: multilabel, labels: {labels}}}"
+    (tmp_path / "README.md").write_text(f"---\ntasks:\n{task}\n---\n")
+    rows = [{"id": str(at), "reply": str(at), "labels": {"act": ["none"] * at}} for at in (0, 1)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    root = typer.Typer()
+    root.add_typer(app, name="data")
+    table = CliRunner().invoke(root, ["data", "check", str(tmp_path)]).stdout
+    headings = [line.split("│")[1].strip() for line in table.splitlines() if "act: " in line]
+    assert headings == ["act: none", "act: apology", "act: (no label)"]
+
+
+def test_unusable_rows_are_listed_and_the_others_still_checked(data_set):
+    folder = data_set(
+        train=["{", row(1, evidence=[{"label": "apology", "start": 0, "end": 3}]), row(2, "")],
+        test=[row(3, group="g"), row(4, group="g")],
+    )
+    report = check_data(folder)
+    [finding] = [finding for finding in report.findings if finding.check == "rows"]
+    assert (finding.problem, finding.count, report.ok) == (True, 3, False)
+    assert "train.jsonl:1: not valid JSON" in finding.examples[0]
+    assert "train.jsonl:2: evidence of 'apology'" in finding.examples[1]
+    assert report.splits["test"].rows == 2
+    assert report.splits["test"].groups == 1
+
+
+def test_ids_and_groups_that_straddle_splits(data_set):
+    folder = data_set(
+        train=[row(1, group="a"), row(2, group="b")],
+        test=[row(1, "no", group="c"), row(3, "yes", group="b")],
+    )
+    findings = found(folder)
+    assert findings["ids"].examples == ("'r1': train, test",)
+    assert findings["groups"].examples == ("'b': train, test",)
+    assert findings["ids"].problem
+    assert findings["groups"].problem
+
+
+def test_a_row_that_repeats_reply_and_context_of_another_split(data_set):
+    folder = data_set(
+        train=[row(1, "Thanks!", context="It came."), row(2, "Thanks!", context="Bye")],
+        test=[row(3, "thanks", context="it came")],
+    )
+    findings = found(folder)
+    assert findings["duplicates"].examples == ("test 'r3' = train 'r1'",)
+    assert findings["duplicates"].problem
+    assert "near_duplicates" not in findings
+
+
+def test_a_long_reply_that_nearly_repeats_one_of_another_split(data_set):
+    folder = data_set(
+        train=[row(1, LONG.format(30, "Monday"), context="Where is my money?")],
+        validation=[row(2, LONG.format(45, "Tuesday"), context="Hello?")],
+        test=[row(3, "I have ordered another pair of shoes for your sister in Leeds.")],
+    )
+    [finding] = [f for f in check_data(folder).findings if f.check == "near_duplicates"]
+    assert finding.problem
+    assert finding.examples == ("validation 'r2' ~ train 'r1' (0.88)",)
+
+
+def test_a_formula_in_two_splits_is_only_a_warning(data_set):
+    folder = data_set(
+        train=[row(1, "Thanks for letting us know.", context="a")],
+        test=[row(2, "Thanks for letting us know.", context="b")],
+    )
+    findings = found(folder)
+    assert not findings["short_duplicates"].problem
+    assert "near_duplicates" not in findings
+    assert check_data(folder).ok
+
+
+def test_evidence_and_labels_that_do_not_match_are_warnings(data_set):
+    folder = data_set(
+        train=[
+            row(1, evidence=[{"label": "apology", "start": 0, "end": 2}]),
+            row(2, "oh", evidence=[{"label": "gratitude", "start": 0, "end": 2}]),
+        ]
+    )
+    findings = found(folder)
+    assert findings["evidence_undecided"].examples == ("train 'r2': gratitude",)
+    assert findings["evidence_missing"].examples == ("train 'r2': apology",)
+    assert findings["labels_absent"].examples == ("train: strategies 'gratitude'",)
+    assert check_data(folder).ok
+
+
+def test_rows_that_contradict_each_other_are_a_warning(data_set):
+    findings = found(data_set(train=[row(1), row(2), row(3, "other")]))
+    assert findings["repeats"].examples == ("train 'r2' = 'r1', with other labels",)
+
+
+def test_unknown_and_no_labels_are_counted_apart(data_set):
+    folder = data_set(
+        train=[
+            {"id": "1", "reply": "a", "labels": {"strategies": [], "tone": None}},
+            {"id": "2", "reply": "b", "labels": {"tone": "warm"}},
+        ]
+    )
+    counts = check_data(folder).splits["train"]
+    assert counts.none == {"strategies": 1}
+    assert counts.unknown == {"strategies": 1, "tone": 1}
+    assert counts.labels["tone"] == {"warm": 1, "cold": 0}
+
+
+def test_a_file_is_checked_by_the_card_beside_it(data_set):
+    folder = data_set(mine=[row(1)])
+    assert check_data(folder / "mine.jsonl").splits["mine"].rows == 1
+    (folder / "README.md").unlink()
+    with pytest.raises(DataError, match="no data card"):
+        check_data(folder / "mine.jsonl")
+
+
+def test_nothing_to_check(data_set, tmp_path):
+    with pytest.raises(DataError, match="has no file of rows"):
+        check_data(data_set())
+    with pytest.raises(DataError, match=r"no file .*none\.csv"):
+        check_data(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="no data set"):
+        check_data(tmp_path / "none")
+
+
+def test_an_empty_split_is_a_problem(data_set):
+    assert "holds no rows" in found(data_set(train=[]))["rows"].examples[0]
+
+
+def test_near_duplicates_are_those_that_comparing_all_pairs_finds():
+    draw = random.Random(13)
+    words = ["we", "have", "sent", "your", "refund", "card", "soon", "thanks"]
+
+    def text():
+        return normalised(" ".join(draw.choices(words, k=draw.randint(3, 9))))
+
+    texts, others = [text() for _ in range(150)], [text() for _ in range(150)]
+
+    def shingles(text):
+        parts = text.split()
+        return {*parts, *zip(parts, parts[1:])}  # noqa: B905, RUF007
+
+    expected = {}
+    for number, one in enumerate(map(shingles, texts)):
+        best = max(len(one & other) / len(one | other) for other in map(shingles, others))
+        if best >= 0.6:
+            expected[number] = best
+    matches = list(near_duplicates(texts, others, threshold=0.6))
+    assert {match.text: match.similarity for match in matches} == expected
+    assert len(expected) > 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Order 123 ships on 4.5.", "order 9 SHIPS on 12.11"),
+        ("cafe\u0301 au lait!", "CAFÉ, au   lait"),
+        ("\N{THUMBS UP SIGN} ", "\N{THUMBS UP SIGN}"),
+    ],
+)
+def test_normalised(one, other):
+    assert normalised(one) == normalised(other) != ""
+
+
+def run(*arguments):
+    root = typer.Typer()
+    root.add_typer(app, name="data")
+    return CliRunner().invoke(root, ["data", "check", *map(str, arguments)])
+
+
+def test_the_command_prints_counts_and_findings(data_set):
+    folder = data_set(train=[row(1), row(2, "[red]x")], test=[row(1, "y")])
+    result = run(folder)
+    assert result.exit_code == 1
+    assert "strategies: apology" in result.stdout
+    assert "problem: 1 ids are in more than one split" in result.stdout
+    assert result.stdout.rstrip().endswith("Problems found.")
+
+
+def test_the_command_exits_with_0_for_warnings_and_gives_json(data_set):
+    result = run(data_set(train=[row(1)]), "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["ok"]) == (0, True)
+    assert report["splits"]["train"]["labels"]["tone"] == {"warm": 1, "cold": 0}
+    assert [finding["check"] for finding in report["findings"]] == ["labels_absent"]
+
+
+def test_load_dataset_reads_the_shipped_folder_as_it_stands(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
+    loaded = datasets.load_dataset(str(SHIPPED), cache_dir=str(tmp_path))
+    assert {name: len(rows) for name, rows in loaded.items()} == {
+        "train": 6945,
+        "validation": 1148,
+        "test": 1074,
+    }
+    first = loaded["train"][0]
+    span = first["evidence"][0]
+    assert first["labels"]["strategies"][0] == span["label"] == "paraphrase"
+    assert first["reply"][span["start"] : span["end"]].startswith("So it's marked delivered")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tactful.reading.tasks import Task, Tasks
+from tactful_training.data.rows import Row
+from tactful_training.errors import DataError
+from tactful_training.evaluation.answers import Answers
+from tactful_training.evaluation.evaluate import evaluate_answers
+from tactful_training.evaluation.results import Evaluation
+from tactful_training.evaluation.slices import slice_columns, worst_slice
+
+TASKS = Tasks(
+    (
+        Task("strategies", "multilabel", {"apology": "", "gratitude": ""}),
+        Task("tone", "single", {"warm": "", "cold": ""}),
+    )
+)
+
+
+def rows_of(count: int = 240) -> list[Row]:
+    """A third is chat, a third e-mail, a few are letters; tone is known in every other row."""
+    random = np.random.default_rng(5)
+    channels = ["chat", "email", "letter"]
+    rows = []
+    for index in range(count):
+        columns: dict[str, Any] = {
+            "channel": channels[2 if index % 20 == 0 else index % 2],
+            "number": float(index),
+            "free_text": f"note {index}",
+        }
+        labels = tuple(name for name in ("apology", "gratitude") if random.random() < 0.5)
+        tone = ("warm", "cold")[index % 3 == 0] if index % 2 else None
+        reply = " ".join(["word"] * int(random.integers(3, 90)))
+        context = "please help" if index % 4 else None
+        known = {"strategies": labels, "tone": tone}
+        rows.append(Row(f"r{index}", reply, context, f"g{index // 3}", known, (), columns))
+    return rows
+
+
+def measured(rows: list[Row], **options: Any) -> Evaluation:
+    """Right everywhere, except that strategies of e-mails are guessed."""
+    answers = Answers(rows, TASKS, np.zeros((len(rows), 4)), np.zeros((len(rows), 4), bool))
+    right = np.nan_to_num(answers.truth)
+    guess = np.random.default_rng(6).random(right.shape) < 0.5
+    for index, row in enumerate(rows):
+        if row.columns["channel"] == "email":
+            right[index, :2] = guess[index, :2]
+    decisions = right == 1
+    decisions[:, 3] = ~decisions[:, 2]
+    answers = Answers(rows, TASKS, decisions.astype(float), decisions)
+    return evaluate_answers(answers, resamples=200, **options)
+
+
+def test_the_worst_slice_is_named_and_its_gap_is_real() -> None:
+    rows = rows_of()
+    evaluation = measured(rows)
+    assert list(evaluation.slices["strategies"]) == ["context", "reply_length", "channel"]
+    assert worst_slice(evaluation.slices["strategies"]) == ("channel", "email")
+    email = evaluation.slices["strategies"]["channel"]["email"]
+    assert email.value is not None
+    assert email.gap is not None
+    assert email.gap.high < 0
+    rest = evaluation.slices["strategies"]["channel"]["chat"]
+    assert rest.value is not None
+    assert rest.value.value == 1
+    content = evaluation.to_dict()["slices"]
+    assert content["worst"]["strategies"] == {"column": "channel", "value": "email"}
+    assert content["tasks"]["strategies"]["channel"]["email"]["score"]["value"] < 0.7
+    assert evaluation.flat()["slices/strategies/channel/chat"] == 1
+
+
+def test_a_slice_is_the_metric_on_its_rows_alone() -> None:
+    rows = rows_of()
+    whole = measured(rows).slices["strategies"]["channel"]["email"].value
+    mask = np.array([row.columns["channel"] == "email" for row in rows])
+    every = measured(rows).answers
+    alone = Answers(
+        [row for row in rows if row.columns["channel"] == "email"],
+        TASKS,
+        every.scores[mask],
+        every.decisions[mask],
+    )
+    assert whole is not None
+    only = evaluate_answers(alone, slices=(), resamples=0).tasks["strategies"].headline["micro_f1"]
+    assert whole.value == pytest.approx(only.value)
+
+
+def test_small_slices_are_listed_as_too_small_and_never_ranked() -> None:
+    evaluation = measured(rows_of())
+    letters = evaluation.slices["strategies"]["channel"]["letter"]
+    assert letters.n == 12
+    assert letters.too_small
+    content = evaluation.to_dict()["slices"]["tasks"]["strategies"]["channel"]["letter"]
+    assert content == {"n": 12, "too_small": True}
+    # Tone is known in chats only: no second slice is left to be worse than.
+    assert evaluation.slices["tone"]["channel"]["email"].too_small or (
+        evaluation.slices["tone"]["channel"]["chat"].too_small
+    )
+
+
+def test_any_column_can_be_asked_for_and_numbers_are_cut_at_quartiles() -> None:
+    rows = rows_of()
+    found = slice_columns(rows, ["number"])["number"]
+    assert len(found) == 4
+    assert [int(mask.sum()) for mask in found.values()] == [60, 60, 60, 60]
+    assert next(iter(found)).startswith("0 to ")
+    with pytest.raises(DataError, match=r"no column 'chanel'.*context, reply_length, channel"):
+        slice_columns(rows, ["chanel"])
+    assert slice_columns(rows, []) == {}
+
+
+def test_lengths_are_in_words_and_every_row_has_one() -> None:
+    rows = rows_of()
+    lengths = slice_columns(rows)["reply_length"]
+    assert list(lengths) == ["1 to 15 words", "16 to 30 words", "31 to 60 words", "over 60 words"]
+    assert np.sum(list(lengths.values()), axis=0).tolist() == [1] * len(rows)
+    for row, short in zip(rows, lengths["1 to 15 words"], strict=True):
+        assert short == (len(row.reply.split()) <= 15)

@@ -1,0 +1,100 @@
+"""Other encoders than BERT, and other opsets than the default one, through fusion and int8."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from tactful.reading.passes import RowOutput, run_rows
+from tactful.reading.session import Session
+from tactful_training.bundling.candidates import Builder
+from tactful_training.bundling.onnx_export import check_parity, export_onnx
+from tactful_training.config.schema import Config
+from tactful_training.fitting.material import Material, load_material
+from tactful_training.fitting.model import LabelAttentionModel
+
+LAYERS = 2
+SIZES = {
+    "vocab_size": 400,
+    "hidden_size": 64,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "intermediate_size": 128,
+    "max_position_embeddings": 300,
+    "attn_implementation": "eager",
+}
+FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
+    "bert": lambda: BertModel(BertConfig(**SIZES), add_pooling_layer=False),
+    "roberta": lambda: RobertaModel(
+        RobertaConfig(**SIZES, type_vocab_size=1, pad_token_id=0), add_pooling_layer=False
+    ),
+    "electra": lambda: ElectraModel(ElectraConfig(**SIZES, embedding_size=64)),
+    "distilbert": lambda: DistilBertModel(
+        DistilBertConfig(
+            vocab_size=400,
+            dim=64,
+            n_layers=LAYERS,
+            n_heads=2,
+            hidden_dim=128,
+            max_position_embeddings=300,
+            attn_implementation="eager",
+        )
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def material(make_config: Callable[..., Config]) -> Material:
+    return load_material(make_config())
+
+
+@pytest.mark.parametrize(
+    ("family", "opset"),
+    [("roberta", 17), ("electra", 17), ("distilbert", 17), ("bert", 14), ("bert", 20)],
+)
+def test_another_encoder_or_opset_is_fused_and_quantised(
+    material: Material, make_config: Callable[..., Config], family: str, opset: int
+) -> None:
+    torch.manual_seed(2)
+    model = LabelAttentionModel(FAMILIES[family](), material.tasks.size).eval()
+    exported = export_onnx(model, opset=opset)
+    pairs = [(row.reply, row.context) for row in material.rows["train"][:40]]
+    config = make_config().quantisation
+    encoding, tasks = material.encoding, material.tasks
+    builder = Builder(exported, model.encoder.config, config, pairs, encoding, tasks)
+
+    def read(content: bytes) -> list[RowOutput]:
+        return run_rows(encoding.encode(pairs), encoding, Session(content, threads=1), tasks)
+
+    reference = read(exported)
+    fp32, int8 = builder.fp32().content, builder.int8("int8-static").content
+    assert check_parity(reference, read(fp32), tolerance=1e-4).rows == len(pairs)
+    assert builder.fused.operators["MultiHeadAttention"] == LAYERS
+    operators = Counter(node.op_type for node in onnx.load_from_string(int8).graph.node)
+    assert operators["MatMulIntegerToFloat"] == 6 * LAYERS
+    assert operators["If"] == LAYERS  # attention without and with a mask
+    if opset >= 17:  # before, layer norm is an operator of onnxruntime's own
+        onnx.checker.check_model(onnx.load_from_string(fp32))
+    windows = [row.windows[0] for row in encoding.encode(pairs[:6])]
+    logits, _ = Session(fp32, threads=1)(encoding.collate(windows))
+    for each, window in zip(logits, windows, strict=True):
+        [alone], _ = Session(fp32, threads=1)(encoding.collate([window]))
+        assert each == pytest.approx(alone, abs=1e-5)
+    gaps = [np.abs(a.logits - b.logits).max() for a, b in zip(reference, read(int8), strict=True)]
+    assert 0 < max(gaps) < np.stack([row.logits for row in reference]).std() / 2

@@ -1,0 +1,183 @@
+"""A run that ends in the middle goes on where it was, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from transformers import TrainerCallback
+
+from tactful import Classifier
+from tactful_training.config.schema import Config
+from tactful_training.fitting import trainer
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
+from tactful_training.fitting.losses import Loss
+from tactful_training.fitting.material import load_material
+from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.resuming import open_work_folder
+from tactful_training.fitting.trainer import Fitted, fit
+from tactful_training.fitting.validation import Validation
+
+COMMAND = "import typer; from tactful_training.commands.train import train; typer.run(train)"
+
+
+class Interruption(TrainerCallback):
+    """Ctrl-C after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            # As the Trainer saves after the callbacks: the step before is the newest checkpoint.
+            raise KeyboardInterrupt
+
+
+def train_in(folder: Path, config: Config, *callbacks: TrainerCallback) -> tuple[Fitted, list[int]]:
+    material = load_material(config)
+    rows = TrainingRows(
+        material.rows["train"],
+        material.encoding,
+        material.tasks,
+        context_dropout=0.5,
+        token_dropout=0.1,
+        mask_id=4,
+        seed=config.seed,
+    )
+    torch.manual_seed(config.seed)
+    encoder = load_encoder(material.encoder, config.model)
+    model = LabelAttentionModel(encoder, material.tasks.size, dropout=0.3)
+    loss = Loss(material.tasks, {}, 1.0)
+    examples = encode_rows(material.rows["validation"], material.encoding, material.tasks)
+    epochs: list[Epoch] = []
+    fitted = fit(
+        model,
+        rows,
+        loss,
+        Validation(examples, material.encoding, loss),
+        collator=Collator(material.encoding),
+        config=config.training,
+        seed=config.seed,
+        precision="fp32",
+        folder=folder,
+        on_epoch=epochs.append,
+        callbacks=callbacks,
+    )
+    return fitted, [epoch.number for epoch in epochs]
+
+
+@pytest.mark.parametrize("step", [9, 7], ids=["within an epoch", "at its first step"])
+def test_an_interrupted_training_ends_with_the_same_weights(
+    make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)  # a checkpoint at each step
+    config = make_config()  # 96 rows in batches of 16: 6 steps an epoch
+    straight, _ = train_in(tmp_path / "straight", config)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path / "broken", config, Interruption(step))
+    assert (tmp_path / "broken" / f"checkpoint-{step - 1}").is_dir()
+    resumed, epochs = train_in(tmp_path / "broken", config)
+
+    assert epochs == [2, 3]
+    assert [epoch.number for epoch in resumed.epochs] == [1, 2, 3]
+    assert resumed.best == straight.best
+    for name, weights in straight.weights.items():
+        assert torch.equal(weights, resumed.weights[name]), name
+    last = straight.epochs[-1].metrics
+    assert resumed.epochs[-1].metrics == pytest.approx(last, rel=1e-5)
+
+
+def test_half_a_checkpoint_is_not_resumed_from(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config(training__epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path, config, Interruption(8))
+    whole = tmp_path / "checkpoint-6"
+    half = tmp_path / "checkpoint-7"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes()[:100])
+    (half / "trainer_state.json").write_text("{")
+    _, epochs = train_in(tmp_path, config)
+    assert epochs == [2]
+    assert not half.exists()
+
+
+def test_the_result_of_training_survives(
+    make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fitted, _ = train_in(tmp_path / "checkpoints", make_config(training__epochs=1))
+    with open_work_folder({"config": "x"}) as work:
+        assert work.load_fitted() is None
+        work.save_fitted(fitted)
+    with open_work_folder({"config": "x"}) as work:
+        loaded = work.load_fitted()
+    assert loaded is not None
+    assert (loaded.epochs, loaded.best) == (fitted.epochs, fitted.best)
+    assert all(torch.equal(loaded.weights[name], value) for name, value in fitted.weights.items())
+
+
+@pytest.fixture
+def command(overrides: dict[str, Any], workplace: Path) -> Callable[[], subprocess.Popen[str]]:
+    """Starts ``tactful train`` on a run of twelve epochs."""
+    settings = {**overrides, "training.epochs": 12, "training.early_stopping_patience": 12}
+    arguments = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "--out", "models/moves", *arguments],
+            cwd=workplace,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_a_killed_command_goes_on_and_ends_with_one_bundle_and_one_run(
+    command: Callable[[], subprocess.Popen[str]], workplace: Path
+) -> None:
+    with command() as first:
+        try:
+            while not list(workplace.glob("runs/*/checkpoints/*/complete.json")):
+                assert first.poll() is None, first.communicate()[1]
+                time.sleep(0.02)
+        finally:
+            first.kill()
+    assert first.returncode == -signal.SIGKILL
+    assert not (workplace / "models").exists()
+
+    with command() as second:
+        shown, said = second.communicate()
+    assert "resuming the interrupted run in runs/" in said
+    assert "epoch 1 of 12" not in said
+    assert "epoch 12 of 12" in said
+    assert "warning" not in said.lower()
+    bundle = Classifier.load(workplace / "models" / "moves").bundle
+    assert bundle.id in shown
+    assert [path.name for path in (workplace / "models").iterdir()] == ["moves"]
+    assert not (workplace / "runs").exists()
+
+    client = MlflowClient(f"sqlite:///{workplace / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tactful")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == bundle.manifest["mlflow_run"]
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "validation/score")
+    assert [point.step for point in history] == list(range(1, 13))

@@ -1,0 +1,153 @@
+"""The candidates by name, and how each is made of the exported graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import onnx
+import transformers
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.stream import Pair
+from tactful.reading.tasks import Tasks
+from tactful_training.bundling.activation_ranges import activation_ranges
+from tactful_training.bundling.attention_mask import mask_where_needed
+from tactful_training.bundling.fusion import Fused, fuse, quiet
+from tactful_training.bundling.quantisation import quantise
+from tactful_training.config.schema import CandidateName, Quantisation
+from tactful_training.errors import ExportError
+
+FP32 = "fp32"
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One form of the trained model.
+
+    Attributes:
+        name: as in the config's ``quantisation.candidates``, or ``fp32``.
+        content: the ONNX file.
+    """
+
+    name: str
+    content: bytes
+
+    @property
+    def precision(self) -> Precision:
+        """Of its products."""
+        return "fp32" if self.name == FP32 else "int8"
+
+
+class Builder:
+    """Makes candidates; what several of them share is made once.
+
+    Args:
+        exported: the graph as it was exported.
+        encoder: the configuration of its encoder.
+        config: which layers stay in fp32.
+        replies: (reply, context) pairs of the training split, for static ranges.
+        encoding: how they are read.
+        tasks: the tasks of the label axis.
+    """
+
+    def __init__(
+        self,
+        exported: bytes,
+        encoder: transformers.PreTrainedConfig,
+        config: Quantisation,
+        replies: Sequence[Pair],
+        encoding: ReplyEncoding,
+        tasks: Tasks,
+    ) -> None:
+        self._exported = exported
+        self._encoder = encoder
+        self._keep = config.keep_fp32
+        self._replies = replies
+        self._encoding = encoding
+        self._tasks = tasks
+
+    @cached_property
+    def fused(self) -> Fused:
+        """The fp32 graph with the operators that are faster on a CPU; as it is where none fit."""
+        try:
+            return fuse(self._exported, self._encoder, every=False)
+        except Exception:  # of the optimiser's many internals, which know some families of encoders
+            return Fused(onnx.load_from_string(self._exported), {})
+
+    def fp32(self) -> Candidate:
+        """The reference."""
+        return Candidate(FP32, _finished(_copy(self.fused.model)))
+
+    def int8(self, name: CandidateName) -> Candidate:
+        """One of the quantised candidates.
+
+        Raises:
+            ExportError: it cannot be made of this graph.
+        """
+        make: dict[CandidateName, Callable[[], bytes]] = {
+            "int8-static": self._static,
+            "int8-dynamic": lambda: self._dynamic(8),
+            "int8-dynamic-7bit": lambda: self._dynamic(7),
+            "int8-dynamic-all-fused": self._all_fused,
+            "int8-dynamic-unfused": lambda: self._by_library(self._exported, QuantType.QInt8),
+            "int8-dynamic-unsigned": lambda: self._by_library(self._exported, QuantType.QUInt8),
+        }
+        try:
+            return Candidate(name, make[name]())
+        except Exception as error:  # of the quantiser's many internals
+            raise ExportError(f"the candidate {name} cannot be made: {error}") from error
+
+    def _static(self) -> bytes:
+        model = self.fused.model
+        ranges = activation_ranges(
+            model, self._replies, self._encoding, self._tasks, keep_fp32=self._keep
+        )
+        return _finished(quantise(model, ranges=ranges, keep_fp32=self._keep))
+
+    def _dynamic(self, bits: int) -> bytes:
+        return _finished(quantise(self.fused.model, bits=bits, keep_fp32=self._keep))
+
+    def _all_fused(self) -> bytes:
+        every = fuse(self._exported, self._encoder, every=True).model
+        return self._by_library(_bytes(every), QuantType.QInt8)
+
+    def _by_library(self, content: bytes, weights: QuantType) -> bytes:
+        """As `onnxruntime.quantization` does it, the yardstick for our own."""
+        model = onnx.load_from_string(content)
+        kept = [
+            node.name for node in model.graph.node if any(part in node.name for part in self._keep)
+        ]
+        with quiet(), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "int8.onnx")
+            quantize_dynamic(
+                model,
+                path,
+                per_channel=True,
+                weight_type=weights,
+                nodes_to_exclude=kept,
+                # Types behind operators that are not ONNX's own cannot be inferred.
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+            )
+            return path.read_bytes()
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _finished(model: onnx.ModelProto) -> bytes:
+    return _bytes(mask_where_needed(model))
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    content: bytes = model.SerializeToString()
+    return content

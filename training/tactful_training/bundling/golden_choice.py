@@ -1,0 +1,112 @@
+"""Which replies a bundle carries to check itself with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+
+import numpy as np
+
+from tactful.bundle.goldens import Golden, make_goldens
+from tactful.reading.engine import Engine, Labelled
+from tactful.reading.stream import Pair
+from tactful_training.bundling.candidates import Precision
+from tactful_training.data.rows import Row
+
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.05}
+"""Largest difference of a score between processors."""
+# Texts that a reader of tokens gets wrong first: emoji with modifiers, combining marks, several
+# scripts, characters without width, no letter at all.
+_TRICKY: tuple[Pair, ...] = (
+    ("I'm so sorry, Ana 😔🙏🏽 we'll make it right today! 💪", "my parcel never came 😡😡"),
+    ("Cafe\u0301 vouchers are on their way, Zoe\u0308. شكرا \u200fand thank you!", None),
+    ("OK\u200b.\u00a0Refund\u00aded:\t£12.50\r\nAnything else?", "Refund??"),
+    ("👍", "Thanks, all good now"),
+)
+_LONG_ATTEMPTS = 20
+_SAFETY = 2  # least distance between a score and its threshold, in tolerances
+_CANDIDATES = 300  # rows that are read to choose from
+
+
+def choose_goldens(
+    engine: Engine, rows: Sequence[Row], count: int, tolerance: float
+) -> list[Golden]:
+    """Choose replies and record what the shipped model says of each, one at a time.
+
+    A few tricky texts, one reply of several windows, and rows that between them show as many
+    labels as possible, with and without context. Only replies all of whose scores keep a distance
+    from the thresholds: otherwise a rounding error of another processor would be a wrong decision.
+    Rows that no UTF-8 file can hold (half a surrogate pair) are passed over.
+
+    Args:
+        engine: the shipped model.
+        rows: the validation split.
+        count: how many, if so many are to be had.
+        tolerance: largest difference of a score between processors.
+    """
+    rows = [row for row in rows if row.is_encodable]
+    safe = _SAFETY * tolerance
+    chosen = _safe(engine, _TRICKY, safe)
+    chosen += islice(_safe_long(engine, rows, safe), 1)
+    # Every other row without its context, as a reply may come in service.
+    pairs = [
+        (row.reply, row.context if n % 2 else None) for n, row in enumerate(rows[:_CANDIDATES])
+    ]
+    chosen += _diverse(engine, pairs or _TRICKY, safe)
+    return make_goldens(engine, list(dict.fromkeys(chosen))[:count])
+
+
+def safe_pairs(engine: Engine, pairs: Sequence[Pair], tolerance: float) -> list[Pair]:
+    """Those all of whose scores keep a distance from other decisions; at least one, the safest."""
+    safe = _safe(engine, pairs, _SAFETY * tolerance)
+    if safe:
+        return safe
+    distances = [_distance(engine, labelled) for labelled in engine.read(pairs)]
+    return [pairs[int(np.argmax(distances))]]
+
+
+def _safe(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
+    return [
+        pair
+        for pair, labelled in zip(pairs, engine.read(pairs), strict=True)
+        if _distance(engine, labelled) > safe
+    ]
+
+
+def _distance(engine: Engine, labelled: Labelled) -> float:
+    """How far the scores are from other decisions."""
+    distances = []
+    for head in engine.heads.heads:
+        scores = labelled.scores[engine.heads.tasks.slices[head.task.name]]
+        if head.thresholds is None:
+            second, first = np.sort(scores)[-2:]
+            distances.append(first - second)
+        else:
+            distances.append(np.abs(scores - head.thresholds).min())
+    return float(min(distances))
+
+
+def _safe_long(engine: Engine, rows: Sequence[Row], safe: float) -> Iterator[Pair]:
+    """Replies of more than one window, joined from rows."""
+    words = 2 * engine.heads.max_tokens  # a word is at least a token
+    for start in range(min(_LONG_ATTEMPTS, len(rows))):
+        text = ""
+        for row in islice(cycle(rows), start, None):
+            text += f"{row.reply}\n"
+            if len(text.split()) >= words:
+                break
+        yield from _safe(engine, [(text, rows[start].context)], safe)
+
+
+def _diverse(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
+    """The safe ones, those with labels not seen before first; at least one, the safest."""
+    seen = np.zeros(engine.heads.tasks.size, dtype=np.bool_)
+    new: list[Pair] = []
+    rest: list[Pair] = []
+    distances = []
+    for pair, labelled in zip(pairs, engine.read(pairs), strict=True):
+        distances.append(_distance(engine, labelled))
+        if distances[-1] > safe:
+            (new if (labelled.decisions & ~seen).any() else rest).append(pair)
+            seen |= labelled.decisions
+    return new + rest or [pairs[int(np.argmax(distances))]]

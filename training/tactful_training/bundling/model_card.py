@@ -1,0 +1,269 @@
+"""The model card of a bundle, filled from the run that made it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import yaml
+
+from tactful.reading.decisions import Heads, TaskHead
+from tactful.reading.processor import instructions, processor_name
+from tactful_training.bundling.candidate_choice import Choice, quality
+from tactful_training.bundling.onnx_export import Parity
+from tactful_training.config.config_file import training_settings
+from tactful_training.config.schema import Config
+from tactful_training.data.rows import DataSet
+from tactful_training.evaluation.bootstrap import Estimate
+from tactful_training.evaluation.results import Evaluation, headline
+from tactful_training.fitting.encoder import EncoderSource
+from tactful_training.fitting.trainer import Fitted
+
+_FIGURES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "macro_f1_all": "macro F1 of all labels",
+    "micro_f1": "micro F1",
+    "ece": "expected calibration error",
+    "token_f1": "token F1",
+}
+_LICENCE_NAME, _LICENCE_LINK = "license_name", "license_link"
+_USE = """\
+It reads a reply, together with the message before it where there is one, and says which of the
+labels below its wording shows, with a calibrated probability for each and, where it was trained for
+that, the words that carry it. It is meant for feedback on replies (drafts, coaching) and for
+statistics over many replies.
+
+It judges the language of a reply, not the person who wrote it. A label says that certain words are
+there; it does not say that they were meant, that they were right for whoever they answer, or what
+kind of person their author is. Do not use it to rank, pay, promote or dismiss people, and do not
+let its labels stand without somebody who reads the reply."""
+_LIMITS = """\
+- Its decisions are wrong as often as the figures above say, rare labels more often than common
+  ones, and on replies unlike its training data more often than on the test split.
+- Thresholds and calibration were fitted on the validation split, so figures on that split flatter;
+  those on the test split are the ones to quote.
+- Evidence is what the model looked at, marked to resemble what annotators marked. It is not an
+  explanation of the reply."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything about a run that its card and manifest tell.
+
+    Attributes:
+        config: the whole configuration.
+        data: the data set.
+        rows: split name to its number of rows.
+        encoder: the pretrained encoder.
+        fitted: the training.
+        precision: of autocast.
+        parity: of the export.
+        choice: which form of the model ships, and what all of them were measured at.
+        evaluations: split name to what was measured there, the test split last.
+        environment: versions and processor.
+        commit: git commit, or None.
+        tracking_run: MLflow run, or None.
+    """
+
+    config: Config
+    data: DataSet
+    rows: Mapping[str, int]
+    encoder: EncoderSource
+    fitted: Fitted
+    precision: str
+    parity: Parity
+    choice: Choice
+    evaluations: Mapping[str, Evaluation]
+    environment: Mapping[str, str]
+    commit: str | None
+    tracking_run: str | None
+
+    @property
+    def heads(self) -> Heads:
+        """Calibration and thresholds of the form that ships."""
+        return self.choice.shipped.heads
+
+
+def model_card(record: RunRecord) -> str:
+    """Write the card, Markdown with the front matter of a Hugging Face model card."""
+    config = record.config
+    sections = [
+        ("What it is for", _USE),
+        ("How good it is", _figures(record)),
+        ("Labels", "\n\n".join(_labels(record, head) for head in record.heads.heads)),
+        ("Limits", _limits(record)),
+        ("Speed and precision", _speed(record)),
+        ("Data", _data(record)),
+        ("How it was made", _making(record)),
+        ("Licence", _licence(record)),
+    ]
+    front_matter = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True)
+    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections)
+    return f"---\n{front_matter}---\n\n# {config.name} {config.version}\n\n{text}\n"
+
+
+def _front_matter(record: RunRecord) -> dict[str, object]:
+    stated = record.data.card.front_matter
+    tags = stated.get("tags")
+    # A licence that the hub has no word for is "other", with its name in a field of its own.
+    named = {key: stated[key] for key in (_LICENCE_NAME, _LICENCE_LINK) if key in stated}
+    return {
+        "library_name": "tactful",
+        "pipeline_tag": "text-classification",
+        "language": stated.get("language", "unknown"),
+        "license": stated.get("license", "other"),
+        **named,
+        "base_model": record.encoder.name,
+        "tags": ["onnx", "label-wise-attention", *(tags if isinstance(tags, list) else [])],
+    }
+
+
+def _figures(record: RunRecord) -> str:
+    columns = [headline(evaluation) for evaluation in record.evaluations.values()]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = []
+    for name in names:
+        task, _, key = name.rpartition("/")
+        cells = [_estimate(column.get(name)) for column in columns]
+        rows.append([f"{task}: {_FIGURES[key]}", *cells])
+    table = _table(["", *record.evaluations], rows)
+    largest = max(record.evaluations.values(), key=lambda evaluation: evaluation.resamples)
+    return (
+        f"{table}\n\nIn brackets: 95% intervals from {largest.resamples} bootstrap resamples of "
+        "groups of rows. Macro F1 is over labels with enough rows (see `tactful evaluate`)."
+    )
+
+
+def _labels(record: RunRecord, head: TaskHead) -> str:
+    kind = "any number of labels" if head.task.kind == "multilabel" else "exactly one label"
+    measured = list(record.evaluations.items())[-1]
+    results = measured[1].tasks.get(head.task.name)
+    rows = []
+    for index, (name, description) in enumerate(head.task.labels.items()):
+        cells = [f"`{name}`", description.replace("|", "\\|")]
+        if head.thresholds is not None:
+            cells.append(f"{head.thresholds[index]:.3f}")
+        if results is not None:
+            result = results.labels[name]
+            cells += [str(result.support), _number(result.estimates["f1"].value)]
+        rows.append(cells)
+    titles = ["label", "meaning"]
+    if head.thresholds is not None:
+        titles.append("threshold")
+    if results is not None:
+        titles += [f"{measured[0]} rows", "F1"]
+    return f"### {head.task.name} ({kind})\n\n{_table(titles, rows)}"
+
+
+def _limits(record: RunRecord) -> str:
+    languages = record.data.card.front_matter.get("language")
+    if isinstance(languages, list):
+        languages = ", ".join(map(str, languages))
+    lines = [_LIMITS]
+    if languages:
+        lines.append(f"- It was trained on replies in this language only: {languages}.")
+    heads = record.heads
+    lines.append(
+        f"- Replies of more than {heads.max_tokens - 3} tokens are read in overlapping windows, "
+        f"at most {heads.max_windows}; what lies beyond is not read, and the reading says so."
+    )
+    return "\n".join(lines)
+
+
+def _speed(record: RunRecord) -> str:
+    choice = record.choice
+    figures = list(quality(choice.shipped))
+    rows = [
+        [
+            f"`{each.candidate.name}`",
+            f"{len(each.candidate.content) / 1e6:.1f} MB",
+            f"{rate:.0f}",
+            *(_number(quality(each)[name]) for name in figures),
+            verdict,
+        ]
+        for each, rate, verdict in zip(choice.measured, choice.rates, choice.verdicts, strict=True)
+    ]
+    known = ", ".join(instructions()) or "unknown"
+    return (
+        f"This bundle holds the form `{choice.shipped.candidate.name}`: the fastest (within "
+        "5%) that reads as well as fp32. Measured on the validation split, on "
+        f"{processor_name()} (instructions for 8-bit products: {known}); other processors may "
+        "round otherwise, and a bundle whose goldens are not reproduced refuses to load.\n\n"
+        + _table(["form", "size", "replies/s", *figures, ""], rows)
+    )
+
+
+def _data(record: RunRecord) -> str:
+    stated = record.data.card.front_matter
+    name = stated.get("pretty_name", record.data.folder.name)
+    sizes = ", ".join(f"{count} {split}" for split, count in record.rows.items())
+    lines = [f"{name}: {sizes} rows."]
+    if "machine-generated" in stated.get("language_creators", ()):
+        lines.append("Its texts were written by language models.")
+    if "machine-generated" in stated.get("annotations_creators", ()):
+        lines.append(
+            "**All labels and marked words were made by language models, not by people**, those "
+            "that the figures above are measured against included."
+        )
+    digests = [[f"`{name}`", f"`{value}`"] for name, value in record.data.digests.items()]
+    return " ".join(lines) + "\n\n" + _table(["file", "sha256"], digests)
+
+
+def _making(record: RunRecord) -> str:
+    config, environment = record.config, record.environment
+    versions = ", ".join(f"{name} {value}" for name, value in environment.items())
+    facts = [
+        f"Encoder {record.encoder.name}, weights sha256 `{record.encoder.sha256}`, with "
+        "label-wise attention heads.",
+        f"Seed {config.seed}; best of {len(record.fitted.epochs)} epochs: {record.fitted.best}; "
+        f"autocast {record.precision}.",
+        f"ONNX opset {config.export.opset}, {record.choice.shipped.candidate.precision}; largest "
+        f"difference of its fp32 form to PyTorch on {record.parity.rows} validation rows: logits "
+        f"{record.parity.logits:.1e}, token scores {record.parity.token_scores:.1e}.",
+        f"Labels with fewer than {config.calibration.min_positives} positive validation rows "
+        "share their task's pooled calibration and threshold.",
+        f"Git commit: {record.commit or 'unknown (not a checkout)'}. "
+        f"MLflow run: {record.tracking_run or 'none'}.",
+        f"Made with {versions}.",
+    ]
+    settings = yaml.safe_dump(training_settings(config), sort_keys=False, allow_unicode=True)
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return (
+        f"{listed}\n\nThe same data, configuration, versions and processor give the same weights; "
+        "which form of them ships depends on measured speed, too:\n\n"
+        f"```yaml\n{settings}```"
+    )
+
+
+def _licence(record: RunRecord) -> str:
+    stated = record.data.card.front_matter
+    licence = stated.get(_LICENCE_NAME, stated.get("license", "not stated in its card"))
+    link = f" ({stated[_LICENCE_LINK]})" if _LICENCE_LINK in stated else ""
+    return (
+        "The software is under Apache-2.0. The weights derive from the encoder "
+        f"{record.encoder.name}, which has a licence of its own, and from the data set, whose "
+        f"licence is: {licence}{link}."
+    )
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None or not math.isfinite(estimate.value):
+        return "–"  # noqa: RUF001
+    if not math.isfinite(estimate.low):
+        return _number(estimate.value)
+    return f"{_number(estimate.value)} ({_number(estimate.low)} to {_number(estimate.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"  # noqa: RUF001
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    def lines() -> Iterator[str]:
+        for cells in (titles, ["---"] * len(titles), *rows):
+            yield f"| {' | '.join(cells)} |"
+
+    return "\n".join(lines())

@@ -1,0 +1,132 @@
+"""The trained model as ONNX, and the proof that it computes the same."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
+
+from tactful.bundle.onnx_check import external_data
+from tactful.reading.decisions import Floats
+from tactful.reading.passes import RowOutput
+from tactful.reading.session import INPUTS, OUTPUTS
+from tactful_training.errors import ExportError
+from tactful_training.fitting.model import LabelAttentionModel
+
+_TRACED_SHAPE = (2, 9)  # windows, tokens: any will do, see `export_onnx`
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest absolute differences between PyTorch and ONNX, both fp32.
+
+    Attributes:
+        logits: of the rows' logits (windows combined).
+        token_scores: of the scores of reply tokens.
+        rows: how many rows were compared.
+    """
+
+    logits: float
+    token_scores: float
+    rows: int
+
+
+def export_onnx(model: LabelAttentionModel, *, opset: int) -> bytes:
+    """Export a model as one ONNX file with dynamic batch and length.
+
+    The graph has the inputs ``input_ids``, ``attention_mask`` and ``token_type_ids`` (int64
+    ``[batch, sequence]``) and the outputs ``logits`` (``[batch, L]``) and ``token_scores``
+    (``[batch, sequence, L]``).
+
+    Args:
+        model: on the CPU, in fp32, with eager attention: the plain operations are what graph
+            optimisers know how to fuse.
+        opset: of ONNX.
+
+    Raises:
+        ExportError: the model cannot be exported, or the graph is not valid in itself.
+    """
+    model.eval()
+    ones = torch.ones(_TRACED_SHAPE, dtype=torch.int64)
+    axes = {0: "batch", 1: "sequence"}
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        # Tracing fixes every Python value on its way and warns of each. Whether one of them was a
+        # matter of shape is not guessed at here but measured: `check_parity` runs the graph on
+        # the whole validation split, in batches of other sizes and lengths than were traced.
+        warnings.simplefilter("ignore", TracerWarning)
+        # The TorchScript exporter is deprecated, and chosen on purpose: onnxruntime's fusions for
+        # transformers recognise its graphs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # Advanced indexing in transformers' masks; its indices are never negative.
+        warnings.filterwarnings("ignore", "Exporting aten::index", UserWarning)
+        try:
+            torch.onnx.export(
+                model,
+                (ones, ones, ones),
+                path,
+                dynamo=False,
+                opset_version=opset,
+                input_names=list(INPUTS),
+                output_names=list(OUTPUTS),
+                dynamic_axes={
+                    **dict.fromkeys(INPUTS, axes),
+                    "logits": {0: "batch"},
+                    "token_scores": axes,
+                },
+            )
+        except Exception as error:  # of the exporter's many internals
+            raise ExportError(
+                f"the model cannot be exported to ONNX opset {opset}: {error}"
+            ) from error
+        # One file, unless it is too large for protobuf: see below.
+        content = path.read_bytes()
+    try:
+        onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
+    if outside := external_data(content):
+        raise ExportError(f"the exported graph is not in one file: {'; '.join(outside)}")
+    return content
+
+
+def check_parity(
+    reference: Sequence[RowOutput], exported: Sequence[RowOutput], *, tolerance: float
+) -> Parity:
+    """Compare what PyTorch and the exported graph say of the same rows.
+
+    Args:
+        reference: outputs of the trained model in fp32.
+        exported: outputs of the graph, in the same order.
+        tolerance: largest allowed absolute difference of a logit or a token score.
+
+    Raises:
+        ExportError: a difference is larger, or not a number.
+    """
+    pairs = list(zip(reference, exported, strict=True))
+    parity = Parity(
+        logits=max(_gap(a.logits, b.logits) for a, b in pairs),
+        token_scores=max(_gap(a.token_scores, b.token_scores) for a, b in pairs),
+        rows=len(pairs),
+    )
+    # Written so that NaN fails.
+    if not max(parity.logits, parity.token_scores) <= tolerance:
+        raise ExportError(
+            f"the ONNX graph does not reproduce the trained model on {parity.rows} validation "
+            f"rows: logits differ by up to {parity.logits:.2g}, token scores by up to "
+            f"{parity.token_scores:.2g}, allowed is export.tolerance = {tolerance:g}; no bundle "
+            "was written"
+        )
+    return parity
+
+
+def _gap(reference: Floats, exported: Floats) -> float:
+    gap = float(np.abs(reference - exported).max(initial=0.0))
+    return float("inf") if np.isnan(gap) else gap

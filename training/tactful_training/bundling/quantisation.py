@@ -1,0 +1,201 @@
+"""int8 products and embeddings, in the operators that onnxruntime runs fastest on a CPU.
+
+Weights are symmetric int8 with a scale for each output column; activations are uint8 with a zero
+point, since ``u8 x s8`` is what processors have instructions for (VNNI). A product becomes one
+``MatMulIntegerToFloat``, which scales back and adds the bias in the same pass. Activations get
+their range from the batch itself (dynamic; Jacob et al. 2018) or from training replies (static: no
+pass over the values for a minimum and maximum, and the replies that share a batch do not share a
+range).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from tactful_training.bundling.fusion import CONTRIB
+
+Range = tuple[float, float]
+
+# A smaller product costs less than turning its input into integers; the heads are such products.
+_LEAST_COLUMNS = 64
+# A table of fewer numbers saves nothing worth the trouble.
+_LEAST_TABLE = 1 << 20
+_UINT8_STEPS = 255
+
+
+def quantise(
+    model: onnx.ModelProto,
+    *,
+    ranges: Mapping[str, Range] | None = None,
+    bits: int = 8,
+    keep_fp32: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Quantise the large products and embedding tables of a graph.
+
+    Args:
+        model: fp32; not changed.
+        ranges: name of each product's input to its least and greatest value; None: dynamic.
+        bits: of the weights; 7 keeps sums of two products within int16, which processors without
+            VNNI saturate at.
+        keep_fp32: a product whose node name contains one of these stays as it is.
+    """
+    return _Quantiser(model, ranges, 2 ** (bits - 1) - 1, keep_fp32).run()
+
+
+def product_inputs(model: onnx.ModelProto, keep_fp32: Collection[str] = ()) -> list[str]:
+    """Names of the inputs of all products that `quantise` would replace, each once."""
+    graph = _Graph(model)
+    names = [node.input[0] for node in model.graph.node if graph.is_product(node, keep_fp32)]
+    return list(dict.fromkeys(names))
+
+
+class _Graph:
+    """Who makes and who uses each value."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.users: dict[str, list[NodeProto]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self.users.setdefault(name, []).append(node)
+
+    def is_product(self, node: NodeProto, keep_fp32: Collection[str]) -> bool:
+        weights = self.constants.get(node.input[1]) if node.op_type == "MatMul" else None
+        return (
+            weights is not None
+            and len(weights.dims) == 2
+            and weights.dims[1] >= _LEAST_COLUMNS
+            and not any(part in node.name for part in keep_fp32)
+        )
+
+    def is_table(self, node: NodeProto) -> bool:
+        table = self.constants.get(node.input[0]) if node.op_type == "Gather" else None
+        return (
+            table is not None
+            and table.data_type == TensorProto.FLOAT
+            and len(table.dims) == 2
+            and table.dims[0] * table.dims[1] >= _LEAST_TABLE
+        )
+
+    def bias_after(self, node: NodeProto) -> tuple[NodeProto, str] | None:
+        """The addition of a constant vector that is all that a product is used for."""
+        users = self.users.get(node.output[0], [])
+        if len(users) != 1 or users[0].op_type != "Add":
+            return None
+        [other] = [name for name in users[0].input if name != node.output[0]] or [""]
+        vector = self.constants.get(other)
+        columns = self.constants[node.input[1]].dims[1]
+        return (users[0], other) if vector is not None and vector.dims == [columns] else None
+
+
+class _Quantiser:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        ranges: Mapping[str, Range] | None,
+        largest: int,
+        keep_fp32: Collection[str],
+    ) -> None:
+        self._source = model
+        self._graph = _Graph(model)
+        self._ranges = ranges
+        self._largest = largest
+        self._keep = keep_fp32
+        self._nodes: list[NodeProto] = []
+        self._constants: dict[str, TensorProto] = {}
+        self._done: set[str] = set()
+
+    def run(self) -> onnx.ModelProto:
+        skipped: set[str] = set()  # outputs of additions that went into a product
+        for node in self._source.graph.node:
+            if self._graph.is_product(node, self._keep):
+                skipped |= self._product(node)
+            elif self._graph.is_table(node):
+                self._table(node)
+            elif node.output[0] not in skipped:
+                self._nodes.append(node)
+        quantised = onnx.ModelProto()
+        quantised.CopyFrom(self._source)
+        graph = quantised.graph
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        graph.node.extend(self._nodes)
+        used = Counter(name for node in self._nodes for name in node.input)
+        constants = {**self._graph.constants, **self._constants}
+        graph.initializer.extend(tensor for name, tensor in constants.items() if used[name])
+        if CONTRIB not in {domain.domain for domain in quantised.opset_import}:
+            quantised.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+        return quantised
+
+    def _product(self, node: NodeProto) -> set[str]:
+        values, weights = node.input
+        self._activation(values)
+        self._weights(weights, axis=0, largest=self._largest)
+        output, bias, skipped = node.output[0], "", set[str]()
+        if found := self._graph.bias_after(node):
+            addition, bias = found
+            output = addition.output[0]
+            skipped = {output}
+        self._add(
+            "MatMulIntegerToFloat",
+            [
+                *(f"{values}/q", f"{weights}/q", f"{values}/scale", f"{weights}/scale"),
+                *(f"{values}/zero", "", bias),
+            ],
+            [output],
+            domain=CONTRIB,
+        )
+        return skipped
+
+    def _activation(self, name: str) -> None:
+        if name in self._done:
+            return
+        self._done.add(name)
+        outputs = [f"{name}/q", f"{name}/scale", f"{name}/zero"]
+        if self._ranges is None:
+            self._add("DynamicQuantizeLinear", [name], outputs)
+            return
+        low, high = min(self._ranges[name][0], 0.0), max(self._ranges[name][1], 0.0)
+        scale = (high - low) / _UINT8_STEPS or 1.0
+        self._constant(outputs[1], np.float32(scale))
+        self._constant(outputs[2], np.uint8(round(-low / scale)))
+        self._add("QuantizeLinear", [name, *outputs[1:]], outputs[:1])
+
+    def _table(self, node: NodeProto) -> None:
+        """A scale for each row, so that a rare token's small vector keeps its digits."""
+        table, indices = node.input
+        self._weights(table, axis=1, largest=127)
+        output = node.output[0]
+        self._add("Gather", [f"{table}/q", indices], [f"{output}/row"])
+        self._add("Cast", [f"{output}/row"], [f"{output}/steps"], to=TensorProto.FLOAT)
+        self._add("Gather", [f"{table}/scale", indices], [f"{output}/row_scale"])
+        self._add("Mul", [f"{output}/steps", f"{output}/row_scale"], [output])
+
+    def _weights(self, name: str, *, axis: int, largest: int) -> None:
+        if name in self._done:
+            return
+        self._done.add(name)
+        values = numpy_helper.to_array(self._graph.constants[name])
+        scale = np.abs(values).max(axis=axis, keepdims=True) / largest
+        scale[scale == 0] = 1
+        steps = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
+        self._constant(f"{name}/q", steps)
+        self._constant(f"{name}/scale", (scale[0] if axis == 0 else scale).astype(np.float32))
+
+    def _constant(self, name: str, value: NDArray[Any] | np.generic) -> None:
+        self._constants[name] = numpy_helper.from_array(np.asarray(value), name)
+
+    def _add(
+        self, kind: str, inputs: list[str], outputs: list[str], domain: str = "", **attributes: Any
+    ) -> None:
+        self._nodes.append(
+            helper.make_node(
+                kind, inputs, outputs, f"{outputs[0]}/{kind}", domain=domain, **attributes
+            )
+        )

@@ -1,0 +1,95 @@
+"""What a finished training shows: the figures, where things are, three labelled replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from tactful.classifier import Classifier
+from tactful.output.terminal import render_reading
+from tactful_training.data.rows import Row
+from tactful_training.evaluation.bootstrap import Estimate
+from tactful_training.evaluation.results import headline
+from tactful_training.evaluation.tables import interval_text, value_text
+from tactful_training.registry.registering import CHALLENGER, CHAMPION, MODEL, Registration
+from tactful_training.run import TrainingResult
+
+_SAMPLES = 3
+_READABLE = range(80, 260)  # characters of a sample reply
+# Characters of `(0.843-0.879)` and of a value with it, and the space between two cells.
+_INTERVAL, _VALUE_AND_INTERVAL, _BETWEEN = 13, 19, 2
+
+
+def print_summary(result: TrainingResult, console: Console) -> None:
+    """Print the headline figures and three replies of the test split, labelled by the bundle."""
+    console.print(_figures(result, console.width))
+    console.print(f"bundle  {result.out} ({result.bundle})", highlight=False, markup=False)
+    where = f"run {result.tracking_run} in {result.tracking_uri}"
+    console.print(f"MLflow  {where if result.tracking_run else 'none'}", highlight=False)
+    if result.registration is not None:
+        for line in registration_lines(result.registration):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    classifier = Classifier.load(result.out)
+    for row in choose_samples(result.material.rows["test"]):
+        console.print(Rule(style="dim"))
+        if row.context:
+            console.print(Text(f"context: {row.context}", "dim"))
+        console.print(render_reading(classifier.classify(row.reply, row.context), row.reply))
+
+
+def registration_lines(registration: Registration) -> list[str]:
+    """What became of the bundle in the registry, and how to promote it."""
+    name = f"model   {MODEL} version {registration.version}"
+    if registration.champion:
+        return [f"{name}: challenger, and champion (models:/{MODEL}@{CHAMPION})"]
+    if registration.other_tasks is not None:
+        return [
+            f"{name}: no challenger; the tasks there are others: {registration.other_tasks}",
+            "        to leave such models out of the registry: --set tracking.register_model=false",
+        ]
+    lines = [f"{name}: challenger (models:/{MODEL}@{CHALLENGER})"]
+    if registration.obstacles:
+        lines.append("        not the champion, though there is none yet:")
+        lines += [f"        - {obstacle}" for obstacle in registration.obstacles]
+    else:
+        lines.append("        to compare it with the champion and promote it: tactful promote")
+    return lines
+
+
+def choose_samples(rows: Sequence[Row]) -> list[Row]:
+    """Replies of a readable length, with evidence where there is some, of different groups."""
+    by_group: dict[str, Row] = {}
+    printable = [row for row in rows if row.is_encodable]
+    for row in sorted(
+        printable, key=lambda row: (len(row.reply) not in _READABLE, -len(row.evidence))
+    ):
+        by_group.setdefault(row.group, row)
+    return list(by_group.values())[:_SAMPLES]
+
+
+def _figures(result: TrainingResult, width: int) -> Table:
+    """Intervals go below all values where not all have room, and names are broken last."""
+    columns = {split: headline(found) for split, found in result.evaluations.items()}
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    longest = max(map(len, names))
+    below = longest + (_VALUE_AND_INTERVAL + _BETWEEN) * len(columns) > width
+    room = width - (_INTERVAL + _BETWEEN) * len(columns)
+    table = Table(box=None, pad_edge=False, caption="in brackets: 95% intervals")
+    table.caption_justify = "left"
+    table.add_column("", width=min(longest, max(room, _INTERVAL)), overflow="fold")
+    for split in columns:
+        table.add_column(split, justify="right", no_wrap=True)
+    for name in names:
+        table.add_row(name, *(_cell(column.get(name), below) for column in columns.values()))
+    return table
+
+
+def _cell(estimate: Estimate | None, below: bool) -> Text:
+    if estimate is None:
+        return Text("-")
+    between = f"({interval_text(estimate, 3)})" if interval_text(estimate, 3) else ""
+    return Text.assemble(value_text(estimate, 3), "\n" if below else " ", (between, "dim"))

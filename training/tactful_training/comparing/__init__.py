@@ -1,1 +1,0 @@
-"""Two bundles on the same rows: paired differences, flips, speed; the ground of promotions."""

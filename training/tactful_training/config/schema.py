@@ -1,0 +1,201 @@
+"""The keys of a configuration and what each may hold; no defaults, they are in default.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tactful.reading.encoding import MAX_TOKENS, MAX_WINDOWS, SPECIAL_TOKENS
+
+_Text = Annotated[str, Field(min_length=1)]
+# Part of file names and of a bundle's id.
+_Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_Count = Annotated[int, Field(ge=1)]
+_Weight = Annotated[float, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0)]
+_Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Data(_Section):
+    """What to train on."""
+
+    folder: _Text
+    limit: _Count | None
+
+
+class Encoder(_Section):
+    """The pretrained encoder and the digest its weights must have."""
+
+    name: _Text
+    path: _Text | None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+
+
+class Encoding(_Section):
+    """How a reply and its context become tokens."""
+
+    max_tokens: Annotated[int, Field(ge=8, le=MAX_TOKENS)]
+    max_windows: Annotated[int, Field(ge=1, le=MAX_WINDOWS)]
+    window_overlap: Annotated[int, Field(ge=0)]
+    use_context: bool
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> Encoding:
+        room = self.max_tokens - SPECIAL_TOKENS
+        if self.window_overlap >= room:
+            raise ValueError(
+                f"window_overlap must be smaller than max_tokens - {SPECIAL_TOKENS} = {room}"
+            )
+        return self
+
+
+class Model(_Section):
+    """Regularisation and what is trained of the encoder."""
+
+    dropout: _Fraction
+    hidden_dropout: _Fraction
+    attention_dropout: _Fraction
+    freeze_word_embeddings: bool
+
+
+class Loss(_Section):
+    """What the parts of the loss weigh; a task that is not named weighs 1."""
+
+    task_weights: dict[str, _Weight]
+    evidence_weight: _Weight
+    label_smoothing: _Fraction
+
+
+class Training(_Section):
+    """The optimiser and its schedule."""
+
+    epochs: _Count
+    batch_size: _Count
+    learning_rate: _Positive
+    head_learning_rate_factor: _Positive
+    weight_decay: _Weight
+    warmup_fraction: _Fraction
+    max_grad_norm: _Positive
+    context_dropout: _Fraction
+    token_dropout: _Fraction
+    early_stopping_patience: _Count
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+class Calibration(_Section):
+    """Calibration and thresholds, on the validation split."""
+
+    min_positives: _Count
+    threshold_pull: _Weight
+
+
+class Export(_Section):
+    """The ONNX graph and how closely it must reproduce the trained model."""
+
+    # 20 is the last one of PyTorch's TorchScript exporter.
+    opset: Annotated[int, Field(ge=14, le=20)]
+    tolerance: _Positive
+
+
+CandidateName = Literal[
+    "int8-static",
+    "int8-dynamic",
+    "int8-dynamic-7bit",
+    "int8-dynamic-all-fused",
+    "int8-dynamic-unfused",
+    "int8-dynamic-unsigned",
+]
+
+
+class Quantisation(_Section):
+    """Which int8 candidates are tried, and what quality one may cost."""
+
+    candidates: list[CandidateName]
+    max_macro_f1_loss: _Weight
+    max_evidence_loss: _Weight
+    calibration_rows: _Count
+    keep_fp32: list[_Text]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Quantisation:
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("candidates must name each candidate once")
+        return self
+
+
+class Goldens(_Section):
+    """The examples that a bundle carries to check itself."""
+
+    count: _Count
+
+
+class Evaluation(_Section):
+    """Bootstrap intervals."""
+
+    resamples: _Count
+
+
+class Tracking(_Section):
+    """Where MLflow files the run, and whether its bundle becomes a registered model."""
+
+    experiment: _Text
+    register_model: bool
+
+
+class Range(_Section):
+    """Numbers from ``low`` to ``high``; whole ones where both are whole."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("with log, low must be above 0 and step is not allowed")
+        if self.step is not None and self.step <= 0:
+            raise ValueError("step must be above 0")
+        return self
+
+
+class Choices(_Section):
+    """Some values, in no order."""
+
+    choices: Annotated[list[str | int | float | bool | None], Field(min_length=1)]
+
+
+class Sweep(_Section):
+    """What ``tactful sweep`` tries; no part of a training."""
+
+    trials: _Count
+    pruning: bool
+    space: dict[str, Range | Choices]
+
+
+class Config(_Section):
+    """A whole configuration; ``configs/default.yaml`` says what each key means."""
+
+    name: _Slug
+    version: _Slug
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: Data
+    encoder: Encoder
+    encoding: Encoding
+    model: Model
+    loss: Loss
+    training: Training
+    calibration: Calibration
+    export: Export
+    quantisation: Quantisation
+    goldens: Goldens
+    evaluation: Evaluation
+    tracking: Tracking
+    sweep: Sweep

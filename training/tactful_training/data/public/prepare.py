@@ -1,0 +1,212 @@
+"""``tactful data prepare``: from original files to a data set, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tactful.disk import sync_folder
+from tactful.storage import replace_folder, write_file
+from tactful_training.config.shipped import find_data_set
+from tactful_training.data.cards import CARD, ORIGINALS, Card, read_card
+from tactful_training.data.check import SplitCounts, count_labels
+from tactful_training.data.public.hub import read_hub
+from tactful_training.data.public.originals import (
+    Found,
+    Originals,
+    count_differences,
+    counts_of,
+    digest_differences,
+    read_folder,
+    read_originals,
+)
+from tactful_training.data.public.record import card_for, recorded_fold
+from tactful_training.data.public.sets import chosen_fold, find_set
+from tactful_training.data.rows import SPLITS, scan_rows
+from tactful_training.errors import DataError
+
+_FILES = (CARD, *(f"{split}.jsonl" for split in SPLITS))
+_MAX_LISTED = 20
+_MAX_UNUSABLE = 5  # of those, so that differing counts are listed too
+_HOME = Path("data_cards")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made.
+
+    Attributes:
+        name: the set.
+        folder: where it is.
+        fold: which fold it is; None where the split is the official one.
+        counts: split to what it holds.
+        differences: how the originals differ from the card, where that was accepted.
+        notes: what a reader should know.
+    """
+
+    name: str
+    folder: Path
+    fold: int | None
+    counts: Mapping[str, SplitCounts]
+    differences: Sequence[str]
+    notes: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the JSON of ``tactful data prepare``."""
+        return {
+            "set": self.name,
+            "folder": str(self.folder),
+            "fold": self.fold,
+            "splits": counts_of(self.counts),
+            "differences": list(self.differences),
+            "notes": list(self.notes),
+        }
+
+
+def prepare(
+    name: str,
+    source: str,
+    out: Path | None = None,
+    *,
+    fold: int | None = None,
+    accept_differences: bool = False,
+) -> Prepared:
+    """Turn the original files of a public set into a data set.
+
+    Args:
+        name: of the set.
+        source: folder of the original files, or the id that the card names for the hub.
+        out: folder of the data set; ``data_cards/<name>`` here by default. An older set of that
+            name in it is replaced once the new one is complete; anything else is left alone.
+        fold: for a set without an official split, which of its folds; the first by default.
+        accept_differences: go on where digests or counts are not those of the card. Records that
+            cannot be read are refused all the same.
+
+    Raises:
+        DataError: no source is given; the originals are not those of the card, with all that
+            differs; they cannot be read; or ``out`` holds something else.
+    """
+    if not source:
+        raise DataError("--source is empty; give the folder of the original files")
+    number = chosen_fold(name, fold)
+    out = _HOME / name if out is None else out
+    card = read_card(find_data_set(name))
+    expected = read_originals(card)
+    _check_replaceable(out, name)
+    made = number if find_set(name).folds else None
+    earlier = recorded_fold(read_card(out)) if (out / CARD).is_file() else None
+    found, differences, notes = _read(name, source, expected)
+
+    def refusal(obstacles: Sequence[str]) -> DataError:
+        return _refusal(name, source, obstacles, None if accept_differences else differences)
+
+    if found.lacking:
+        raise refusal(found.lacking)
+    try:
+        splits = find_set(name).to_rows(found.files, card.tasks, number)
+    except DataError as error:
+        raise refusal([str(error)]) from error
+    unusable = list(splits.problems)
+    contents = {}
+    for split, rows in splits.rows.items():
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        contents[f"{split}.jsonl"] = "".join(f"{line}\n" for line in lines).encode()
+
+    def check(folder: Path) -> dict[str, SplitCounts]:
+        """Read the new set as training will, and compare it with the card."""
+        counts = {}
+        for split in SPLITS:
+            rows, problems = scan_rows(folder / f"{split}.jsonl", card.tasks)
+            unusable.extend(problem.replace(f"{folder}/", "") for problem in problems)
+            counts[split] = count_labels(rows, card.tasks)
+        differences.extend(count_differences(counts, expected.counts))
+        if unusable or (differences and not accept_differences):
+            lines = unusable[:_MAX_UNUSABLE]
+            if len(unusable) > _MAX_UNUSABLE:
+                lines.append(f"and {len(unusable) - _MAX_UNUSABLE} more that cannot be rows")
+            raise refusal(lines)
+        write_file(folder / CARD, card_for(out.resolve(), card, made, differences))
+        sync_folder(folder)
+        return counts
+
+    try:
+        counts = replace_folder(
+            out.resolve(),
+            contents,
+            may_replace=lambda old: _check_replaceable(old, name),
+            check=check,
+        )
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error}") from error
+    if made is not None and card.path.parent.resolve() == out.resolve():
+        notes.append(f"fold {made} is not named in {out}, whose card is kept; --out has it named")
+    if earlier not in (None, made):
+        notes.append(f"fold {earlier}, which was in {out}, has been replaced")
+    return Prepared(name, out, made, counts, differences, [*notes, *splits.notes])
+
+
+def _read(name: str, source: str, expected: Originals) -> tuple[Found, list[str], list[str]]:
+    """The original files, how their digests differ, and what to note."""
+    folder = Path(source)
+    if folder.is_dir():
+        found = read_folder(folder, expected.files)
+        return found, digest_differences(found.files, expected.files), []
+    hub = expected.hub
+    if hub is not None and hub.id == source:
+        found = Found(read_hub(find_set(name), hub.id, hub.config), [])
+        return found, [], ["read from the hub: rows and labels were counted, digests not compared"]
+    allowed = f", or {hub.id} for the Hugging Face hub" if hub is not None else ""
+    raise DataError(f"{source} is no folder; --source is that of the original files{allowed}")
+
+
+def _check_replaceable(out: Path, name: str) -> None:
+    """Raise where a folder holds anything but an earlier state of the set."""
+    try:
+        there = set(os.listdir(out))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}") from error
+    if strange := sorted(there - set(_FILES)):
+        raise DataError(
+            f"{out} holds {', '.join(strange[:5])}, which would be lost; name another folder with "
+            "--out, or remove what is not needed"
+        )
+    if there and (CARD not in there or not _is_card_of(read_card(out), name)):
+        raise DataError(f"{out} holds another data set than {name}; name another folder with --out")
+
+
+def _is_card_of(card: Card, name: str) -> bool:
+    return ORIGINALS in card.front_matter and read_originals(card).set == name
+
+
+def _refusal(
+    name: str, source: str, obstacles: Sequence[str], differences: Sequence[str] | None
+) -> DataError:
+    """What keeps the set from being made.
+
+    Args:
+        name: of the set.
+        source: where its files were read.
+        obstacles: what nobody can accept.
+        differences: what could be accepted; None where it is.
+    """
+    what = f"what {name} is made of" if differences is None else f"the original files of {name}"
+    lines = [*obstacles, *(differences or [])]
+    listed = "".join(f"\n  - {line}" for line in lines[:_MAX_LISTED])
+    if len(lines) > _MAX_LISTED:
+        listed += f"\n  - and {len(lines) - _MAX_LISTED} more"
+    if obstacles:
+        covered = "covers digests and counts alone, not " + (
+            "all of this" if differences else "this"
+        )
+    else:
+        covered = "goes on where digests and counts are all that differs"
+    return DataError(
+        f"{source} does not hold {what} (nothing was written):{listed}\n"
+        f"Its card says where to get them; --accept-differences {covered}."
+    )

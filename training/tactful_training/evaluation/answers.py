@@ -1,0 +1,90 @@
+"""What a system says of labelled rows, as arrays: the common ground of all that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.reading.decisions import Heads
+from tactful.reading.readings import LabelReading, Reading
+from tactful.reading.tasks import Tasks
+from tactful_training.data.rows import Row, targets
+from tactful_training.evaluation.bootstrap import Floats
+from tactful_training.evaluation.evidence_overlap import Spans
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Decisions, scores and evidence on some rows.
+
+    Attributes:
+        rows: the rows.
+        tasks: the tasks of the label axis ``L``.
+        scores: calibrated probabilities, ``[R, L]``.
+        decisions: ``[R, L]``, exactly one of a single task.
+        spans: for each row the spans of its decided labels; None from a system without evidence.
+        thresholds: (task, label) to the least score that decides it, where there is one.
+    """
+
+    rows: Sequence[Row]
+    tasks: Tasks
+    scores: Floats
+    decisions: NDArray[np.bool_]
+    spans: Sequence[Spans] | None = None
+    thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    @cached_property
+    def truth(self) -> NDArray[np.float32]:
+        """What is right, ``[R, L]`` of 1 and 0, NaN where a task is unknown."""
+        return targets(self.rows, self.tasks)
+
+    def decided(self, row: int, task: str) -> list[str]:
+        """The labels that were decided for a row."""
+        at = self.tasks.slices[task]
+        names = self.tasks.named(task).names
+        return [names[index] for index in np.flatnonzero(self.decisions[row, at])]
+
+
+def answers_of(
+    readings: Iterable[Reading], rows: Sequence[Row], heads: Heads, tasks: Tasks | None = None
+) -> Answers:
+    """Collect readings of the rows, in their order.
+
+    Args:
+        readings: one for each row.
+        rows: the rows.
+        heads: those of the bundle that read them.
+        tasks: those of the bundle's tasks that count; all of them by default.
+    """
+    tasks = tasks or heads.tasks
+    scores = np.zeros((len(rows), tasks.size))
+    decisions = np.zeros((len(rows), tasks.size), dtype=np.bool_)
+    spans: list[Spans] = []
+    for index, (reading, _) in enumerate(zip(readings, rows, strict=True)):
+        for (task, label), column in tasks.columns.items():
+            scores[index, column] = reading.scores[task][label]
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for each in tasks:
+            decided = reading.labels[each.name]
+            for label_reading in (decided,) if isinstance(decided, LabelReading) else decided:
+                key = (each.name, label_reading.label)
+                decisions[index, tasks.columns[key]] = True
+                found[key] = [(span.start, span.end) for span in label_reading.evidence]
+        spans.append(found)
+    return Answers(rows, tasks, scores, decisions, spans, thresholds_of(heads, tasks))
+
+
+def thresholds_of(heads: Heads, tasks: Tasks) -> dict[tuple[str, str], float]:
+    """(task, label) to its threshold, for the multilabel tasks among ``tasks``."""
+    known = {task.name for task in tasks}
+    return {
+        # The shortest decimals of the float32, as in the bundle's labels.json.
+        (head.task.name, label): float(str(threshold))
+        for head in heads.heads
+        if head.task.name in known and head.thresholds is not None
+        for label, threshold in zip(head.task.labels, head.thresholds, strict=True)
+    }

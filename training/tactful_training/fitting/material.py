@@ -1,0 +1,154 @@
+"""What a run starts from: checked rows, the encoder and the encoding that both fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import tokenizers
+import transformers
+
+from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.stream import Pair
+from tactful.reading.tasks import Tasks
+from tactful_training.config.config_file import digest, load_config
+from tactful_training.config.schema import Config
+from tactful_training.config.shipped import DEFAULT_CONFIG, shipped_root
+from tactful_training.data.rows import SPLITS, DataSet, Row, load_data_set, targets
+from tactful_training.errors import DataError, EncoderError
+from tactful_training.fitting.encoder import EncoderSource, find_encoder
+
+# BERT's and RoBERTa's.
+_MASK_TOKENS = ("[MASK]", "<mask>")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that training reads.
+
+    Attributes:
+        data: the data set.
+        rows: split name to the rows that are used.
+        encoder: where the pretrained encoder lies.
+        encoding: from texts to tokens.
+    """
+
+    data: DataSet
+    rows: Mapping[str, list[Row]]
+    encoder: EncoderSource
+    encoding: ReplyEncoding
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks of the data set."""
+        return self.data.tasks
+
+    def sample(self, split: str, count: int, seed: int) -> list[Pair]:
+        """Some (reply, context) pairs of a split, drawn by a seed."""
+        rows = self.rows[split]
+        drawn = np.random.default_rng(seed).permutation(len(rows))[:count]
+        return [(rows[index].reply, rows[index].context) for index in drawn.tolist()]
+
+    def mask_id(self, config: Config) -> int:
+        """Id of the tokenizer's mask token; 0 where the config hides no tokens.
+
+        Raises:
+            EncoderError: tokens are to be hidden, and the tokenizer has none to hide them behind.
+        """
+        if not config.training.token_dropout:
+            return 0
+        tokenizer = tokenizers.Tokenizer.from_buffer(self.encoder.tokenizer)
+        for name in _MASK_TOKENS:
+            if (found := tokenizer.token_to_id(name)) is not None:
+                return int(found)
+        raise EncoderError(
+            f"training.token_dropout is {config.training.token_dropout:g}, but the tokenizer in "
+            f"{self.encoder.folder} has no token named {' or '.join(_MASK_TOKENS)} to hide others "
+            "behind; set training.token_dropout to 0"
+        )
+
+    def identity(self, config: Config) -> dict[str, str]:
+        """Digests of everything that makes this run what it is."""
+        data = {f"data/{name}": value for name, value in self.data.digests.items()}
+        return {"config": digest(config), "encoder": self.encoder.sha256, **data}
+
+
+def load_material(config: Config) -> Material:
+    """Read and check what a config names, before anything takes long.
+
+    Raises:
+        DataError: the data set, a row or the tasks cannot be used.
+        EncoderError: the encoder is not found, is another one or cannot read the data.
+    """
+    data = load_data_set(config.data.folder)
+    rows = {}
+    for split in SPLITS:
+        rows[split] = data.split(split)[: config.data.limit]
+    _check_tasks(data, rows)
+    encoder = find_encoder(config.encoder)
+    limits = config.encoding
+    try:
+        encoding = ReplyEncoding(
+            encoder.tokenizer,
+            max_tokens=limits.max_tokens,
+            max_windows=limits.max_windows,
+            window_overlap=limits.window_overlap,
+            use_context=limits.use_context,
+        )
+    except ValueError as error:
+        raise EncoderError(f"{encoder.folder}: {error}") from error
+    return Material(data, rows, encoder, encoding)
+
+
+def check_fit(model: transformers.PreTrainedModel, material: Material, max_tokens: int) -> None:
+    """Check that an encoder has room for the windows and knows the tokenizer's tokens.
+
+    Raises:
+        EncoderError: it does not.
+    """
+    where, largest = material.encoder.folder, material.encoding.largest_id
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and max_tokens > positions:
+        raise EncoderError(
+            f"encoding.max_tokens is {max_tokens}; the encoder in {where} reads at most "
+            f"{positions} tokens: lower encoding.max_tokens"
+        )
+    if largest >= model.config.vocab_size:
+        raise EncoderError(
+            f"the tokenizer in {where} knows tokens up to number {largest}, the "
+            f"encoder beside it {model.config.vocab_size} tokens: they do not belong together"
+        )
+
+
+def weights_without_task(config: Config, tasks: Tasks) -> list[str]:
+    """A warning for each name in ``loss.task_weights`` that is no task, so has no effect.
+
+    The names of the shipped default config are none: every config inherits them.
+    """
+    names = [task.name for task in tasks]
+    inherited = load_config(shipped_root() / "configs" / DEFAULT_CONFIG).loss.task_weights
+    lines = []
+    for name in config.loss.task_weights:
+        if name not in names and name not in inherited:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(names)}"
+            lines.append(
+                f"loss.task_weights.{name} has no effect: the data set has no task {name!r}; {hint}"
+            )
+    return lines
+
+
+def _check_tasks(data: DataSet, rows: Mapping[str, Sequence[Row]]) -> None:
+    names = [task.name for task in data.tasks]
+    for split, some in rows.items():
+        table = targets(some, data.tasks)
+        missing = [name for name, at in data.tasks.slices.items() if np.isnan(table[:, at]).all()]
+        # A task that cannot be learnt is a mistake; one that cannot be measured may be a choice,
+        # as long as something can be.
+        if missing and (split == "train" or len(missing) == len(names)):
+            raise DataError(
+                f"{data.files[split]}: none of the {len(some)} rows used has labels of "
+                f"{', '.join(missing)}; label some, or take the task out of {data.card.path}"
+            )

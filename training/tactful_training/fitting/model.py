@@ -1,0 +1,130 @@
+"""The model: an encoder with label-wise attention heads (cf. Mullenbach et al. 2018, CAML).
+
+Every label looks at the reply's tokens with an attention of its own and gives every token a score
+of its own; its logit is the attention-weighted sum of the token scores. The same token scores,
+supervised with marked words, are the evidence.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tactful.reading.decisions import Floats
+from tactful.reading.encoding import Batch
+from tactful.reading.passes import Forward
+from tactful.reading.tasks import Tasks
+from tactful_training.fitting.dropout import Dropout, replace_dropout
+
+# Far below any attention logit, and finite, so that a softmax over masked positions has no NaN.
+_MASKED = -1e4
+
+
+class LabelAttentionModel(nn.Module):
+    """An encoder and, for each of ``L`` labels, an attention and a token score.
+
+    Attention starts at zero, which is the mean over the reply.
+
+    Args:
+        encoder: gives hidden states ``[W, T, D]``.
+        labels: length of the label axis ``L``.
+        dropout: share of the hidden states that the heads do not see in training.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, labels: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        width = int(encoder.config.hidden_size)
+        self.encoder = encoder
+        self.dropout = Dropout(dropout)
+        replace_dropout(encoder)
+        self.attention = nn.Linear(width, labels, bias=False)
+        self.scores = nn.Linear(width, labels)
+        nn.init.zeros_(self.attention.weight)
+        nn.init.normal_(self.scores.weight, std=0.02)
+        nn.init.zeros_(self.scores.bias)
+        self._feeds_types = takes_token_types(encoder)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score windows.
+
+        Args:
+            input_ids: int64 ``[W, T]``.
+            attention_mask: int64 ``[W, T]``, 0 on padding.
+            token_type_ids: int64 ``[W, T]``, 1 on the reply and its closing separator.
+
+        Returns:
+            Logits ``[W, L]`` and token scores ``[W, T, L]``, both fp32.
+        """
+        types = {"token_type_ids": token_type_ids} if self._feeds_types else {}
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **types
+        ).last_hidden_state
+        # Under autocast, too, the heads compute in fp32: they are cheap, and their sums are long.
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = self.dropout(hidden.float())
+            scores = self.scores(hidden)
+            elsewhere = (token_type_ids * attention_mask) == 0
+            attention = self.attention(hidden).masked_fill(elsewhere.unsqueeze(-1), _MASKED)
+            logits = (attention.softmax(dim=1) * scores).sum(dim=1)
+        return logits, scores
+
+    def start_at(self, log_odds: Floats) -> None:
+        """Set the biases of the token scores, so that training starts at the labels' base rates.
+
+        Args:
+            log_odds: float32 ``[L]``, see `prior_log_odds`.
+        """
+        with torch.no_grad():
+            self.scores.bias.copy_(torch.from_numpy(log_odds))
+
+    def freeze_word_embeddings(self) -> None:
+        """Keep the embedding table as it was pretrained."""
+        self.encoder.get_input_embeddings().weight.requires_grad_(False)
+
+
+def takes_token_types(encoder: PreTrainedModel) -> bool:
+    """Whether the encoder tells context and reply apart by segment ids."""
+    known = int(getattr(encoder.config, "type_vocab_size", 0) or 0)
+    return known >= 2 and "token_type_ids" in inspect.signature(encoder.forward).parameters
+
+
+def prior_log_odds(targets: Floats, tasks: Tasks) -> Floats:
+    """Base rates as biases: log-odds of multilabel labels, log shares of single ones.
+
+    Half a count is added on either side, so that a label which is always or never there stays
+    finite and one whose task is unknown everywhere starts in the middle.
+
+    Args:
+        targets: float32 ``[R, L]``, NaN where unknown.
+        tasks: the tasks of the label axis.
+
+    Returns:
+        float32 ``[L]``.
+    """
+    known = ~np.isnan(targets)
+    positives = np.where(known, targets, 0).sum(axis=0, dtype=np.float64) + 0.5
+    priors: Floats = np.log(positives / (known.sum(axis=0) + 1 - positives)).astype(np.float32)
+    for task in tasks:
+        if task.kind == "single":
+            at = tasks.slices[task.name]
+            priors[at] = np.log(positives[at] / positives[at].sum())
+    return priors
+
+
+def torch_forward(model: nn.Module) -> Forward:
+    """Make the model usable by `run_rows`; put it in evaluation mode first."""
+    device = next(model.parameters()).device
+
+    def forward(batch: Batch) -> tuple[Floats, Floats]:
+        inputs = (batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        with torch.inference_mode():
+            logits, scores = model(*(torch.from_numpy(array).to(device) for array in inputs))
+        return logits.float().cpu().numpy(), scores.float().cpu().numpy()
+
+    return forward

@@ -1,0 +1,159 @@
+"""The work folder of a run: what a killed run leaves behind and the next one goes on from.
+
+Its name is derived from config, data and encoder, so that another experiment never meets these
+files. It goes when the run has finished.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+
+from tactful_training.errors import RunError
+from tactful_training.files import write_atomically
+from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.precision import Precision
+from tactful_training.fitting.trainer import Fitted
+
+RUNS = Path("runs")
+_STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.safetensors"
+
+
+@dataclass
+class State:
+    """What a run remembers beside its checkpoints.
+
+    Attributes:
+        identity: digests of config, data and encoder; a run resumes only if all are the same.
+        precision: chosen at the start, and kept: another one would be another run.
+        tracking_run: id of the MLflow run, or None before there is one.
+        tracked_epochs: how many epochs MLflow has.
+    """
+
+    identity: dict[str, str]
+    precision: Precision | None = None
+    tracking_run: str | None = None
+    tracked_epochs: int = 0
+
+
+class WorkFolder:
+    """An open, locked work folder; see `open_work_folder`.
+
+    Attributes:
+        path: the folder.
+        state: what is remembered; `save` after a change.
+        resumed: whether an earlier run left it.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
+        self.path = path
+        self.state = State(dict(identity))
+        self.resumed = False
+        try:
+            state = State(**json.loads((path / _STATE).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            pass  # new, or killed before it had anything to resume
+        else:
+            if state.identity == self.state.identity:
+                self.state, self.resumed = state, True
+        if not self.resumed:
+            self._clear()
+            self.save()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the trainer's checkpoints go."""
+        return self.path / "checkpoints"
+
+    def save(self) -> None:
+        """Write the state."""
+        write_atomically(self.path / _STATE, json.dumps(asdict(self.state)).encode())
+
+    def save_fitted(self, fitted: Fitted) -> None:
+        """Keep the result of training, so that only what comes after it is done again."""
+        epochs = [asdict(epoch) for epoch in fitted.epochs]
+        content = safetensors.torch.save(
+            fitted.weights, {"epochs": json.dumps(epochs), "best": str(fitted.best)}
+        )
+        write_atomically(self.path / _TRAINED, content)
+
+    def load_fitted(self) -> Fitted | None:
+        """The result of training if an earlier run came that far."""
+        path = self.path / _TRAINED
+        if not path.is_file():
+            return None
+        with safetensors.safe_open(path, framework="pt") as file:
+            notes = file.metadata()
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        epochs = tuple(Epoch(**epoch) for epoch in json.loads(notes["epochs"]))
+        return Fitted(weights, epochs, int(notes["best"]))
+
+    def remove(self) -> None:
+        """Remove the folder: the run has finished."""
+        shutil.rmtree(self.path)
+        if not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()
+
+    def _clear(self) -> None:
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+
+
+@contextmanager
+def open_work_folder(identity: Mapping[str, str]) -> Iterator[WorkFolder]:
+    """Open the work folder of a run in `RUNS` and keep other processes out of it.
+
+    Args:
+        identity: digests of everything that makes this run what it is.
+
+    Raises:
+        RunError: another process is at the same run, or the folder cannot be written.
+    """
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    path = RUNS / name
+    try:
+        lock = _lock(path)
+    except BlockingIOError as error:
+        raise RunError(
+            f"the same training (same config, data and encoder) is already running in {path}; "
+            "wait for it or stop it first"
+        ) from error
+    except OSError as error:
+        raise RunError(f"the work folder {path} cannot be used: {error}") from error
+    try:
+        yield WorkFolder(path, identity)
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    """Hold the folder's lock; the kernel lets go of it when the process ends, however it ends."""
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            continue  # a run that has just finished removed the folder
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path / _LOCK)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # locked a file that was removed in between

@@ -1,0 +1,296 @@
+"""Training on `transformers.Trainer`: resumable, seeded, the best epoch restored."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from tactful_training.config.schema import Training as TrainingConfig
+from tactful_training.fitting.checkpoints import last_complete, saving
+from tactful_training.fitting.encoder import quiet_transformers
+from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
+from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows
+from tactful_training.fitting.losses import Loss, combine_windows
+from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.precision import Precision
+
+# What is lost at most when a run is killed; a checkpoint of the default model takes 0.3 s.
+CHECKPOINT_SECONDS = 60.0
+SCORE = "score"
+"""The validation metric that decides which epoch is best and when training ends."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished training.
+
+    Attributes:
+        weights: the state of the model after its best epoch, on the CPU.
+        epochs: all epochs, also those before an interruption.
+        best: number of the best epoch.
+    """
+
+    weights: dict[str, Tensor]
+    epochs: tuple[Epoch, ...]
+    best: int
+
+
+def fit(
+    model: LabelAttentionModel,
+    rows: TrainingRows,
+    loss: Loss,
+    validate: Callable[[nn.Module], Mapping[str, float]],
+    *,
+    collator: Collator,
+    config: TrainingConfig,
+    seed: int,
+    precision: Precision,
+    folder: Path,
+    on_epoch: Callable[[Epoch], None],
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Fitted:
+    """Train, going on from the last complete checkpoint in ``folder`` if there is one.
+
+    Args:
+        model: with its weights at the start; changed in place.
+        rows: the training split.
+        loss: what to minimise.
+        validate: from the model in evaluation mode to metrics, of which ``score`` (greater is
+            better) decides about the best epoch and early stopping.
+        collator: makes batches of rows.
+        config: optimiser and schedule.
+        seed: of dropout and the order of rows.
+        precision: of autocast.
+        folder: where checkpoints go.
+        on_epoch: called after each epoch.
+        callbacks: for progress on the screen.
+    """
+    steps = math.ceil(len(rows) / config.batch_size) * config.epochs
+    with quiet_transformers():
+        trainer = _LabelTrainer(
+            model=model,
+            args=_arguments(config, seed=seed, precision=precision, folder=folder, steps=steps),
+            rows=rows,
+            data_collator=collator,
+            callbacks=[
+                _Epochs(on_epoch),
+                _TimedCheckpoints(),
+                EarlyStoppingCallback(config.early_stopping_patience),
+                *callbacks,
+            ],
+            loss=loss,
+            validate=validate,
+            head_factor=config.head_learning_rate_factor,
+            folder=folder,
+        )
+        trainer.remove_callback(PrinterCallback)
+        checkpoint = last_complete(folder)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    state = trainer.state
+    best = state.best_global_step or state.global_step
+    per_epoch = math.ceil(len(rows) / config.batch_size)
+    return Fitted(
+        weights={name: value.detach().cpu() for name, value in model.state_dict().items()},
+        epochs=read_epochs(state.log_history),
+        best=math.ceil(best / per_epoch),
+    )
+
+
+def device_for_training() -> torch.device:
+    """CUDA where there is a device, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _arguments(
+    config: TrainingConfig, *, seed: int, precision: Precision, folder: Path, steps: int
+) -> TrainingArguments:
+    on_cpu = device_for_training().type == "cpu"
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        lr_scheduler_type="linear",
+        warmup_steps=math.ceil(steps * config.warmup_fraction),
+        train_sampling_strategy="group_by_length",
+        optim="adamw_torch_fused",
+        bf16=precision == "bf16",
+        use_cpu=on_cpu,
+        seed=seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        # The best and the newest: rotation keeps one whole checkpoint at every moment.
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model=SCORE,
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=not on_cpu,
+        disable_tqdm=True,
+        report_to="none",
+        log_level="error",
+    )
+    # Several GPUs would make the Trainer split batches by windows, which rows do not survive.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+class _LabelTrainer(Trainer):
+    """A Trainer with our loss, parameter groups, order of rows and validation."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        rows: TrainingRows,
+        loss: Loss,
+        validate: Callable[[nn.Module], Mapping[str, float]],
+        head_factor: float,
+        folder: Path,
+        **options: Any,
+    ) -> None:
+        self._network = model
+        self._rows = rows
+        self._folder = folder
+        self._loss = loss
+        self._validate = validate
+        self._head_factor = head_factor
+        self._sums: dict[str, Tensor] = {}
+        self._batches = 0
+        # The Trainer insists on rows to validate on; `evaluate` has its own.
+        super().__init__(model=model, train_dataset=rows, eval_dataset=[], **options)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        window_logits, token_scores = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            token_type_ids=inputs["token_type_ids"],
+        )
+        logits = combine_windows(
+            window_logits, inputs["row_of_window"], inputs["reply_tokens"], self._loss.tasks
+        )
+        total, parts = self._loss(
+            logits,
+            inputs["targets"],
+            token_scores[inputs["is_reply"]],
+            inputs["marks"],
+            inputs["counts"],
+        )
+        for name, part in parts.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(part)) + part.detach()
+        self._batches += 1
+        return total
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            groups = parameter_groups(
+                self._network,
+                learning_rate=self.args.learning_rate,
+                head_factor=self._head_factor,
+                weight_decay=self.args.weight_decay,
+            )
+            self.optimizer = torch.optim.AdamW(groups, fused=True)
+        return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroups:
+        return LengthGroups(self._rows, self.args.train_batch_size)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Validate through serving's batching instead of a second one."""
+        self._network.eval()
+        metrics = {
+            VALIDATION_PREFIX + name: value for name, value in self._validate(self._network).items()
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._batches:
+            for name, value in self._sums.items():
+                logs[TRAIN_PREFIX + name] = value.item() / self._batches
+            self._sums, self._batches = {}, 0
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with saving(self._folder / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+
+
+def parameter_groups(
+    model: nn.Module, *, learning_rate: float, head_factor: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """AdamW groups: heads learn ``head_factor`` times as fast; no decay on biases and norms."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("encoder."), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * (1.0 if in_encoder else head_factor),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (in_encoder, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+class _Epochs(TrainerCallback):
+    """Tells the caller when an epoch is over."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], None]) -> None:
+        self._on_epoch = on_epoch
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._on_epoch(read_epochs(state.log_history)[-1])
+
+
+class _TimedCheckpoints(TrainerCallback):
+    """Saves within an epoch, too, so that a killed run loses a minute at most."""
+
+    def __init__(self) -> None:
+        self._saved = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        # The last step's checkpoint comes after validation; an earlier one would skip that.
+        ends_epoch = state.global_step % (state.max_steps // state.num_train_epochs) == 0
+        if time.monotonic() - self._saved > CHECKPOINT_SECONDS and not ends_epoch:
+            control.should_save = True
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._saved = time.monotonic()

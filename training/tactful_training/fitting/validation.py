@@ -1,0 +1,95 @@
+"""How good a model in training is on the validation split, through serving's own batching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tactful.reading.decisions import Floats
+from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.passes import Forward, RowOutput, run_rows
+from tactful.reading.tasks import Tasks
+from tactful_training.evaluation.metrics import decision_counts, decision_statistic
+from tactful_training.fitting.features import Example
+from tactful_training.fitting.losses import Loss
+from tactful_training.fitting.model import torch_forward
+from tactful_training.fitting.trainer import SCORE
+
+
+class Validation:
+    """Losses and the score of a model on some rows.
+
+    Args:
+        examples: the rows.
+        encoding: what encoded them.
+        loss: what training minimises.
+
+    Attributes:
+        encoded: the rows, encoded.
+        encoding: what encoded them.
+    """
+
+    def __init__(self, examples: Sequence[Example], encoding: ReplyEncoding, loss: Loss) -> None:
+        self.encoded = [example.encoded for example in examples]
+        self.encoding = encoding
+        self._loss = loss
+        self._targets = np.stack([example.targets for example in examples])
+        self._marks = np.concatenate([example.marks for example in examples])
+        self._counts = np.concatenate(
+            [np.broadcast_to(e.marks.any(axis=0), e.marks.shape) for e in examples]
+        )
+
+    def outputs(self, forward: Forward) -> list[RowOutput]:
+        """Run a model on the rows."""
+        return run_rows(self.encoded, self.encoding, forward, self.tasks)
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks of the label axis."""
+        return self._loss.tasks
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        """``score``, ``loss`` and ``loss/<part>`` of a model in evaluation mode."""
+        outputs = self.outputs(torch_forward(model))
+        logits = np.stack([output.logits for output in outputs])
+        token_scores = np.concatenate([output.token_scores for output in outputs])
+        total, parts = self._loss(
+            torch.from_numpy(logits),
+            torch.from_numpy(self._targets),
+            torch.from_numpy(token_scores),
+            torch.from_numpy(self._marks.astype(np.float32)),
+            torch.from_numpy(self._counts.astype(np.float32)),
+        )
+        metrics = {SCORE: score(self._targets, logits, self._loss.tasks), "loss": total.item()}
+        return metrics | {f"loss/{name}": part.item() for name, part in parts.items()}
+
+
+def score(targets: Floats, logits: Floats, tasks: Tasks) -> float:
+    """The one number that chooses the best epoch: the mean of micro and macro F1 over tasks.
+
+    Decisions are plain (a probability of one half; the most probable class), since thresholds are
+    chosen after training. Micro F1 alone would not see rare labels, macro F1 alone would follow
+    their noise; of a single task micro F1 is accuracy. Macro F1 is over the labels that occur.
+
+    Args:
+        targets: ``[R, L]``, NaN where a task is unknown.
+        logits: ``[R, L]``.
+        tasks: the tasks of the label axis; one that is unknown in all rows does not count.
+    """
+    scores = []
+    for task in tasks:
+        at = tasks.slices[task.name]
+        truth, z = targets[:, at], logits[:, at]
+        decisions: NDArray[np.bool_] = z > 0
+        if task.kind == "single":
+            decisions = np.arange(z.shape[1]) == z.argmax(axis=1, keepdims=True)
+        counts = decision_counts(truth, decisions).sum(axis=0, keepdims=True)
+        occurs = np.nansum(truth, axis=0) > 0
+        if occurs.any():
+            *_, macro, micro = decision_statistic(counts, occurs)(np.ones((1, 1)))[0]
+            scores.append((macro + micro) / 2)
+    return float(np.mean(scores)) if scores else 0.0

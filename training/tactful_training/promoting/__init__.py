@@ -1,1 +1,0 @@
-"""Promotion of a challenger to champion: checks of a policy, the decision and its evidence."""

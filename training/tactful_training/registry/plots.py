@@ -1,0 +1,158 @@
+"""The figures of a run: how training went, and where scores, thresholds and decisions stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tactful.reading.tasks import Task
+from tactful_training.evaluation.answers import Answers
+from tactful_training.evaluation.metrics import precision_recall_f1
+from tactful_training.evaluation.results import Confusion, Evaluation
+from tactful_training.fitting.epochs import Epoch
+
+_COLUMNS = 4
+_GRID = np.arange(1, 100) / 100
+
+
+def run_figures(
+    epochs: Sequence[Epoch], evaluations: Mapping[str, Evaluation]
+) -> Iterator[tuple[str, Figure]]:
+    """All figures of a run, by the name of their file.
+
+    Args:
+        epochs: what is known of each.
+        evaluations: split name to what was measured there.
+    """
+    yield "loss.png", loss_curves(epochs)
+    for split, evaluation in evaluations.items():
+        answers = evaluation.answers
+        for name, result in evaluation.tasks.items():
+            task = answers.tasks.named(name)
+            yield f"{split}/{name}_precision_recall.png", precision_recall(answers, task)
+            if task.kind == "multilabel":
+                yield f"{split}/{name}_thresholds.png", threshold_curves(answers, task)
+            if result.confusion is not None:
+                yield f"{split}/{name}_confusion.png", confusion_matrix(name, result.confusion)
+        yield f"{split}/reliability.png", reliability(evaluation)
+
+
+def loss_curves(epochs: Sequence[Epoch]) -> Figure:
+    """Losses of training and validation by epoch, and the score that chooses the best epoch."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, score = figure.subplots(1, 2)
+    numbers = [epoch.number for epoch in epochs]
+    names = dict.fromkeys(name for epoch in epochs for name in epoch.metrics)
+    for name in names:
+        values = [epoch.metrics.get(name, math.nan) for epoch in epochs]
+        if name == "validation/score":
+            score.plot(numbers, values, marker="o")
+        elif "loss" in name:
+            style = "-" if name.startswith("validation") else "--"
+            losses.plot(numbers, values, style, marker=".", label=name)
+    losses.set(title="loss", xlabel="epoch")
+    losses.legend(fontsize=7)
+    score.set(title="validation score", xlabel="epoch")
+    return figure
+
+
+def precision_recall(answers: Answers, task: Task) -> Figure:
+    """A curve for each label; the dot is where the decisions stand."""
+    figure, panels = _panels(task)
+    for axes, (truth, scores, decided) in zip(panels, _columns(answers, task), strict=True):
+        order = np.argsort(-scores, kind="stable")
+        hits = np.cumsum(truth[order] == 1)
+        if truth.sum():
+            axes.plot(hits / truth.sum(), hits / np.arange(1, len(hits) + 1), linewidth=1)
+            right = float((truth * decided).sum())
+            axes.plot(right / truth.sum(), right / max(decided.sum(), 1), "o", markersize=4)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    figure.suptitle(f"{task.name}: precision (up) by recall (right)")
+    return figure
+
+
+def threshold_curves(answers: Answers, task: Task) -> Figure:
+    """Precision, recall and F1 of each label by its threshold; the line is the bundle's own."""
+    figure, panels = _panels(task)
+    columns = zip(panels, task.names, _columns(answers, task), strict=True)
+    for axes, label, (truth, scores, _) in columns:
+        decided = scores[None] >= _GRID[:, None]
+        hits = (decided & (truth == 1)).sum(axis=1).astype(float)
+        false = (decided & (truth == 0)).sum(axis=1).astype(float)
+        for name, curve in zip(
+            ("precision", "recall", "F1"),
+            precision_recall_f1(hits, false, truth.sum() - hits),
+            strict=True,
+        ):
+            axes.plot(_GRID, curve, linewidth=1, label=name)
+        threshold = answers.thresholds.get((task.name, label))
+        if threshold is not None:
+            axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    panels[0].legend(fontsize=6)
+    figure.suptitle(f"{task.name}: what each threshold would give")
+    return figure
+
+
+def confusion_matrix(name: str, confusion: Confusion) -> Figure:
+    """Counts, shaded by the share of the right class."""
+    size = len(confusion.labels)
+    figure = Figure(figsize=(1.5 + 0.8 * size, 1.2 + 0.7 * size), layout="constrained")
+    axes = figure.subplots()
+    shares = np.array([[cell.value for cell in row] for row in confusion.shares])
+    axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
+    for row, counts in enumerate(confusion.counts):
+        for column, count in enumerate(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(size), confusion.labels, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(size), confusion.labels, parse_math=False)
+    axes.set(title=name, xlabel="decided", ylabel="right")
+    return figure
+
+
+def reliability(evaluation: Evaluation) -> Figure:
+    """How often what was said with some confidence came true, with 95% intervals."""
+    figure = Figure(figsize=(4.5 * len(evaluation.tasks), 4.5), layout="constrained")
+    every = np.atleast_1d(figure.subplots(1, len(evaluation.tasks)))
+    for axes, (name, result) in zip(every, evaluation.tasks.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+        bins = [each for each in result.reliability if each.confidence is not None]
+        value = np.array([each.frequency.value for each in bins])
+        low = np.nan_to_num(value - [each.frequency.low for each in bins])
+        high = np.nan_to_num([each.frequency.high for each in bins] - value)
+        axes.errorbar(
+            [each.confidence for each in bins], value, yerr=[low, high], marker="o", capsize=2
+        )
+        axes.set(title=f"{name}, ECE {result.ece.value:.3f}", xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(xlabel="confidence", ylabel="came true")
+    return figure
+
+
+def _panels(task: Task) -> tuple[Figure, list[Axes]]:
+    """A small panel for each label."""
+    rows = math.ceil(len(task.labels) / _COLUMNS)
+    figure = Figure(figsize=(10, 1 + 1.9 * rows), layout="constrained")
+    panels = list(np.ravel(figure.subplots(rows, _COLUMNS, squeeze=False)))
+    for axes in panels[len(task.labels) :]:
+        axes.set_axis_off()
+    for axes, label in zip(panels, task.names, strict=False):
+        axes.set_title(label, fontsize=8, parse_math=False)  # two "$" would be a formula
+        axes.tick_params(labelsize=6)
+    return figure, panels[: len(task.labels)]
+
+
+def _columns(answers: Answers, task: Task) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Truth, scores and decisions of each label over the rows that know the task."""
+    at = answers.tasks.slices[task.name]
+    known = ~np.isnan(answers.truth[:, at.start])
+    for column in range(at.start, at.stop):
+        yield tuple(
+            table[known, column] for table in (answers.truth, answers.scores, answers.decisions)
+        )

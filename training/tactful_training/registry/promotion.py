@@ -1,0 +1,287 @@
+"""A promotion: the challenger is measured, the decision and its evidence go to MLflow, and the
+alias ``champion`` moves only if the policy holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tactful.bundle.addresses import tracking_uri
+from tactful.classifier import Classifier
+from tactful_training.config.config_file import load_config
+from tactful_training.data.labelled import load_labelled
+from tactful_training.errors import DataError, RunError
+from tactful_training.evaluation.answers import answers_of
+from tactful_training.evaluation.comparison import Comparison, compare, shared_tasks
+from tactful_training.evaluation.evaluate import evaluate_answers
+from tactful_training.evaluation.results import Evaluation, headline
+from tactful_training.registry.promotion_checks import (
+    Check,
+    Verdict,
+    check_against,
+    check_alone,
+    verdict,
+)
+from tactful_training.registry.promotion_policy import Policy
+from tactful_training.registry.registering import CHAMPION, MODEL, find_alias
+from tactful_training.registry.tracking import KIND, Tracker, connect
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+_ADDRESS = re.compile(rf"(?:models:/{MODEL}(?:@|/))?([^/@:]+)")
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about a challenger.
+
+    Attributes:
+        challenger: version of the registered model.
+        champion: what it was measured against; None where there is no champion yet.
+        verdict: None where the challenger is the champion already.
+        checks: all that the policy asks, with the figures.
+        moved: whether the alias moved.
+        run: the MLflow run that holds the evidence; None in a dry run.
+    """
+
+    challenger: str
+    champion: str | None
+    verdict: Verdict | None
+    checks: Sequence[Check]
+    moved: bool = False
+    run: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``tactful promote``."""
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
+
+
+def promote(
+    policy: Policy,
+    *,
+    challenger: str,
+    champion: str | None = None,
+    data: str | None = None,
+    split: str | None = None,
+    dry_run: bool = False,
+) -> Decision:
+    """Decide about a challenger, and make it champion if the policy holds.
+
+    Args:
+        policy: what is asked of it.
+        challenger: a registered version: its number, its alias, or its ``models:/`` URI.
+        champion: what to measure it against: a version likewise, or a bundle's path; None is the
+            alias ``champion`` if there is one.
+        data: the rows to measure on; None takes the policy's.
+        split: of a data set; None takes the policy's.
+        dry_run: decide only; nothing in MLflow changes.
+
+    Raises:
+        RunError: another promotion runs, MLflow does not answer, or the champion changed meanwhile.
+        DataError: the rows cannot be used, or the bundles are for other tasks.
+        BundleError: one of both cannot be loaded.
+    """
+    uri = tracking_uri()
+    with _lock(uri), _told(uri):
+        client = connect(uri)
+        version = _resolve(client, challenger)
+        before = find_alias(client, CHAMPION)
+        against = _against(client, champion, before)
+        if against == _address(version):
+            return Decision(str(version.version), str(version.version), None, ())
+        checks, evaluation, comparison = _measure(
+            policy, _address(version), against, data or policy.data, split or policy.split
+        )
+        decision = Decision(str(version.version), against, verdict(checks), checks)
+        if dry_run:
+            return decision
+        return _carry_out(client, uri, decision, before, evaluation, comparison)
+
+
+def _measure(
+    policy: Policy, challenger: str, champion: str | None, data: str, split: str
+) -> tuple[list[Check], Evaluation, Comparison | None]:
+    new = Classifier.load(challenger)
+    if champion is None:
+        labelled = load_labelled(data, split, new.bundle.heads.tasks)
+        readings = new.classify_many((row.reply, row.context) for row in labelled.rows)
+        answers = answers_of(readings, labelled.rows, new.bundle.heads, labelled.tasks)
+        evaluation = evaluate_answers(answers)
+        return check_alone(policy, headline(evaluation), evaluation), evaluation, None
+    old = Classifier.load(champion)
+    tasks = shared_tasks(old, new)
+    labelled = load_labelled(data, split, tasks)
+    comparison = compare(old, new, labelled.rows, labelled.tasks)
+    evaluation = evaluate_answers(comparison.answers[1])
+    checks = check_alone(policy, headline(evaluation), evaluation)
+    lost = {task.name for task in old.bundle.heads.tasks} - {task.name for task in tasks}
+    if lost:
+        names = ", ".join(sorted(lost))
+        checks.append(Check("tasks", "harmful", f"the champion answers {names} too"))
+    return [*checks, *check_against(policy, comparison)], evaluation, comparison
+
+
+def _carry_out(
+    client: MlflowClient,
+    uri: str,
+    decision: Decision,
+    before: ModelVersion | None,
+    evaluation: Evaluation,
+    comparison: Comparison | None,
+) -> Decision:
+    """Write the evidence, then move the alias if that was decided."""
+    tracker = Tracker(uri)
+    tracker.open(
+        load_config().tracking.experiment,
+        f"promotion of version {decision.challenger}",
+        None,
+        {KIND: "promotion", "mlflow.source.name": "tactful promote"},
+    )
+    run = tracker.run_id
+    if run is None:
+        raise RunError(f"MLflow at {uri} cannot be used: {tracker.failure}; nothing was changed")
+    moved = False
+    try:
+        _write_evidence(client, run, decision, evaluation, comparison)
+        if decision.verdict == "promoted":
+            now = find_alias(client, CHAMPION)
+            if (now and now.version) != (before and before.version):
+                raise RunError(
+                    "the champion changed while this challenger was measured; nothing was "
+                    "changed: run it again"
+                )
+            client.set_registered_model_alias(MODEL, CHAMPION, decision.challenger)
+            moved = True
+    except BaseException:
+        tracker.close("FAILED")
+        raise
+    client.set_tag(run, "promotion.alias_moved", str(moved).lower())
+    tracker.close("FINISHED")
+    return Decision(
+        decision.challenger, decision.champion, decision.verdict, decision.checks, moved, run
+    )
+
+
+def _write_evidence(
+    client: MlflowClient,
+    run: str,
+    decision: Decision,
+    evaluation: Evaluation,
+    comparison: Comparison | None,
+) -> None:
+    from mlflow.entities import Metric, RunTag
+
+    reasons = [f"{each.outcome}: {each.reason}" for each in decision.checks]
+    tags = {
+        "promotion.decision": str(decision.verdict),
+        "promotion.challenger": decision.challenger,
+        "promotion.champion": decision.champion or "none",
+        "mlflow.note.content": "\n".join(f"- {line}" for line in reasons),
+    }
+    figures = {f"challenger/{name}": each.value for name, each in headline(evaluation).items()}
+    if comparison is not None:
+        for name, task in comparison.tasks.items():
+            for key, figure in task.headline.items():
+                figures[f"difference/{name}/{key}"] = figure.difference.value
+                figures[f"difference/{name}/{key}_low"] = figure.difference.low
+                figures[f"difference/{name}/{key}_high"] = figure.difference.high
+    client.log_batch(
+        run,
+        metrics=[Metric(name, value, 0, 0) for name, value in figures.items() if value == value],
+        tags=[RunTag(name, value) for name, value in tags.items()],
+    )
+    client.log_dict(run, decision.to_dict(), "decision.json")
+    client.log_dict(run, evaluation.to_dict(), "challenger.json")
+    if comparison is not None:
+        client.log_dict(run, comparison.to_dict(), "comparison.json")
+    for name, value in {"promotion.decision": decision.verdict, "promotion.run": run}.items():
+        client.set_model_version_tag(MODEL, decision.challenger, name, value)
+
+
+def _resolve(client: MlflowClient, address: str) -> ModelVersion:
+    """A registered version by number, alias or URI."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise DataError(
+            f"{address!r} is no version of the registered model {MODEL!r}; give its number, its "
+            f"alias, or models:/{MODEL}@challenger (`tactful train` registers what it makes)"
+        )
+    name = match[1]
+    if name.isdecimal():
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return client.get_model_version(MODEL, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise DataError(f"the registered model {MODEL!r} has no version {name}") from error
+    found = find_alias(client, name)
+    if found is None:
+        raise DataError(
+            f"no version of the registered model {MODEL!r} has the alias {name!r}; a finished "
+            "`tactful train` registers its bundle as challenger"
+        )
+    return found
+
+
+def _against(
+    client: MlflowClient, champion: str | None, current: ModelVersion | None
+) -> str | None:
+    if champion is None:
+        return None if current is None else _address(current)
+    if os.path.exists(champion):
+        return champion
+    return _address(_resolve(client, champion))
+
+
+def _address(version: ModelVersion) -> str:
+    return f"models:/{MODEL}/{version.version}"
+
+
+@contextlib.contextmanager
+def _lock(uri: str) -> Iterator[None]:
+    """One promotion at a time: beside the store's file, or on this machine for a server."""
+    if uri.startswith(_SQLITE):
+        store = Path(uri.removeprefix(_SQLITE))
+        if not store.is_file():
+            raise RunError(
+                f"there is no MLflow store {uri}; train first (`tactful train`), or set "
+                "MLFLOW_TRACKING_URI"
+            )
+        path = store.with_name(f".{store.name}.promote-lock")
+    else:
+        digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        path = Path(tempfile.gettempdir()) / f"tactful-promote-{os.getuid()}-{digest}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise RunError(f"another promotion is running on {uri}; wait until it has ended") from error
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """MLflow's errors as one of ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        line = str(error).strip().splitlines()[0]
+        raise RunError(f"MLflow at {uri}: {line}") from error

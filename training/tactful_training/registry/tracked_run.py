@@ -1,0 +1,172 @@
+"""What of a run goes to MLflow, and which of it is there already."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tactful_training.bundling.candidate_choice import quality
+from tactful_training.bundling.model_card import RunRecord
+from tactful_training.config.config_file import flat
+from tactful_training.config.schema import Config
+from tactful_training.errors import ConfigError
+from tactful_training.evaluation.results import headline
+from tactful_training.evaluation.row_table import evaluation_rows
+from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.material import Material
+from tactful_training.fitting.resuming import WorkFolder
+from tactful_training.registry.promotion_policy import load_policy, missed_floors
+from tactful_training.registry.registering import Registration, register
+from tactful_training.registry.tracking import BUNDLE, KIND, Tracker
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+# MLflow's name for what a data set was used for.
+_USES = {"train": "training", "validation": "validation", "test": "test"}
+_LONGEST_DIGEST = 36  # of a data set in MLflow
+
+
+class TrackedRun:
+    """The MLflow run of a training; an interrupted one is gone on with.
+
+    Args:
+        work: remembers the run.
+        tags: that a new run begins with, beside the usual ones.
+
+    Attributes:
+        tracker: the connection; says whether and why tracking failed.
+        registration: what became of the bundle in the registry, once it was sent.
+    """
+
+    def __init__(self, work: WorkFolder, tags: Mapping[str, str] | None = None) -> None:
+        self._tags = {KIND: "training", "mlflow.source.name": "tactful train", **(tags or {})}
+        self.tracker = Tracker()
+        self.registration: Registration | None = None
+        self._work = work
+
+    def open(self, config: Config, material: Material) -> None:
+        """Go on with the run that the work folder remembers, or begin one; send parameters."""
+        state = self._work.state
+        self._started = (config, material)
+        self.tracker.open(
+            config.tracking.experiment, self._work.path.name, state.tracking_run, self._tags
+        )
+        if self.tracker.run_id not in (None, state.tracking_run):
+            state.tracking_run, state.tracked_epochs = self.tracker.run_id, 0
+            self._work.save()
+        found = {"encoder.sha256": material.encoder.sha256}
+        found |= {f"data.sha256.{name}": value for name, value in material.data.digests.items()}
+        self.tracker.log_params({**flat(config), **found})
+        self.tracker.set_tags(
+            {"encoder": material.encoder.name, "encoder.sha256": material.encoder.sha256}
+        )
+        self.tracker.attempt(lambda client, run: _log_inputs(client, run, material))
+        self.tracker.watch_system()
+
+    def send_epochs(self, epochs: Sequence[Epoch]) -> None:
+        """Send the epochs that MLflow does not have yet."""
+        for epoch in epochs:
+            if epoch.number > self._work.state.tracked_epochs:
+                self.tracker.log_metrics(epoch.metrics, step=epoch.number)
+                if self.tracker.failure is None:
+                    self._work.state.tracked_epochs = epoch.number
+                    self._work.save()
+
+    def after_training(self, epochs: Sequence[Epoch]) -> None:
+        """Send what is missing; a server that was away may be back by now."""
+        if self.tracker.failure is not None:
+            self.open(*self._started)
+        self.send_epochs(epochs)
+
+    def send_result(self, record: RunRecord, out: Path, bundle: str) -> None:
+        """Send what was measured, what it was made with, figures, the bundle; register it."""
+        tags = {f"environment.{name}": value for name, value in record.environment.items()}
+        tags |= {"bundle": bundle, "training_precision": record.precision, **_form(record)}
+        if record.commit is not None:
+            tags["mlflow.source.git.commit"] = record.commit
+        self.tracker.set_tags(tags)
+        if record.config.tracking.register_model:
+            self.tracker.attempt(
+                lambda client, run: self._register(client, run, record, out, bundle)
+            )
+        metrics = {
+            "export/logit_difference": record.parity.logits,
+            "export/token_score_difference": record.parity.token_scores,
+        }
+        for each, rate in zip(record.choice.measured, record.choice.rates, strict=True):
+            path = f"candidates/{each.candidate.name}"
+            metrics[f"{path}/bytes"] = len(each.candidate.content)
+            metrics[f"{path}/replies_per_second"] = rate
+            figures = quality(each).items()
+            metrics |= {f"{path}/{name}": value for name, value in figures if math.isfinite(value)}
+        for split, evaluation in record.evaluations.items():
+            metrics |= {f"{split}/{path}": value for path, value in evaluation.flat().items()}
+        self.tracker.log_metrics(metrics, step=record.fitted.best)
+        self.tracker.attempt(lambda client, run: _log_evaluation(client, run, record))
+        self.tracker.log_folder(out, BUNDLE)
+        self.tracker.attempt(
+            lambda client, run: client.log_artifact(run, str(out / "README.md"), "model_card")
+        )
+
+    def _register(
+        self, client: MlflowClient, run: str, record: RunRecord, out: Path, bundle: str
+    ) -> None:
+        figures = headline(record.evaluations["test"])
+        try:
+            obstacles = missed_floors(load_policy(), figures)
+        except ConfigError as error:
+            obstacles = [str(error)]
+        tags = {"bundle": bundle, **_form(record)}
+        if record.commit is not None:
+            tags["git_commit"] = record.commit
+        self.registration = register(
+            client,
+            run,
+            out,
+            record.heads.tasks,
+            headline=figures,
+            tags=tags,
+            obstacles=obstacles,
+        )
+
+
+def _form(record: RunRecord) -> dict[str, str]:
+    """Tags for the form of the model that ships; training may have had another precision."""
+    shipped = record.choice.shipped.candidate
+    return {"candidate": shipped.name, "precision": shipped.precision}
+
+
+def _log_inputs(client: MlflowClient, run: str, material: Material) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for split, rows in material.rows.items():
+        path = material.data.files[split]
+        dataset = Dataset(
+            name=f"{material.data.folder.name}/{split}",
+            digest=material.data.digests[path.name][:_LONGEST_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": str(path)}),
+            profile=json.dumps({"rows": len(rows)}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _USES[split])]))
+    client.log_inputs(run, inputs)
+
+
+def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
+    # It would tell that it builds a cache of fonts.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    from tactful_training.registry.plots import run_figures
+
+    for name, figure in run_figures(record.fitted.epochs, record.evaluations):
+        client.log_figure(run, figure, f"figures/{name}")
+    there = {each.path for each in client.list_artifacts(run, "evaluation")}
+    for split, evaluation in record.evaluations.items():
+        client.log_dict(run, evaluation.to_dict(), f"evaluation/{split}_metrics.json")
+        if f"evaluation/{split}.json" not in there:  # MLflow would append the rows
+            client.log_table(run, evaluation_rows(evaluation.answers), f"evaluation/{split}.json")

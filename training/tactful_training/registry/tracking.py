@@ -1,0 +1,201 @@
+"""MLflow: what a run was, how it went and what came out.
+
+Tracking never stops a training. Where the server fails, the tracker remembers why and goes quiet;
+the caller keeps the trained weights and says how to send the run later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from tactful.bundle.addresses import import_mlflow, tracking_uri
+from tactful_training.registry.metric_names import paths
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+Entry = TypeVar("Entry")
+BUNDLE = "bundle"
+"""Folder of the run's artifacts that holds the bundle."""
+KIND = "tactful.kind"
+"""Tag that tells runs of training, promotion and sweep apart."""
+# MLflow's own limits on one request.
+_METRICS_AT_ONCE, _PARAMS_AT_ONCE, _LONGEST = 1000, 100, 6000
+# Seconds between samples of processor, memory and disk: 80 points of a training of 20 minutes.
+_SAMPLING = 15
+
+
+class Tracker:
+    """One run in MLflow.
+
+    Args:
+        uri: the tracking URI; None takes that of `tactful.bundle.addresses.tracking_uri`.
+
+    Attributes:
+        uri: the tracking URI.
+        failure: why tracking stopped; None while it works.
+    """
+
+    _client: MlflowClient
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or tracking_uri()
+        self.failure: str | None = None
+        self._run = ""
+        self._monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
+
+    @property
+    def run_id(self) -> str | None:
+        """The run, or None where none could be opened."""
+        return self._run or None
+
+    def open(
+        self,
+        experiment: str,
+        name: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Go on with a run, or begin one where it is None or unknown to this server.
+
+        A failure from before is forgotten: the server may be back.
+        """
+        self.failure = None
+
+        def action() -> None:
+            self._client = connect(self.uri)
+            if run_id is not None and _continues(self._client, run_id):
+                self._run = run_id
+                return
+            found = self._client.get_experiment_by_name(experiment)
+            if found is None:
+                experiment_id = self._client.create_experiment(experiment)
+            else:
+                experiment_id = found.experiment_id
+            started = self._client.create_run(experiment_id, run_name=name, tags=dict(tags or {}))
+            self._run = started.info.run_id
+
+        self._attempt(action)
+
+    def attempt(self, action: Callable[[MlflowClient, str], None]) -> None:
+        """Do something with the client and the run's id, unless something failed before."""
+        self._attempt(lambda: action(self._client, self._run))
+
+    def watch_system(self) -> None:
+        """Log the use of processor, memory and disk every few seconds, until the run is closed."""
+
+        def action() -> None:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            monitor: Any = SystemMetricsMonitor
+            self._monitor = monitor(
+                self._run, sampling_interval=_SAMPLING, resume_logging=True, tracking_uri=self.uri
+            )
+            self._monitor.start()
+
+        self._attempt(action)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log parameters; a value that is too long for MLflow is cut."""
+
+        def action() -> None:
+            from mlflow.entities import Param
+
+            names = paths(params)
+            entries = [Param(names[key], str(value)[:_LONGEST]) for key, value in params.items()]
+            for chunk in _chunks(entries, _PARAMS_AT_ONCE):
+                self._client.log_batch(self._run, params=chunk)
+
+        self._attempt(action)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+
+        def action() -> None:
+            from mlflow.entities import RunTag
+
+            names = paths(tags)
+            entries = [RunTag(names[key], value) for key, value in tags.items()]
+            for chunk in _chunks(entries, _PARAMS_AT_ONCE):
+                self._client.log_batch(self._run, tags=chunk)
+
+        self._attempt(action)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log values at a step (an epoch)."""
+
+        def action() -> None:
+            from mlflow.entities import Metric
+
+            now, names = int(time.time() * 1000), paths(metrics)
+            entries = [Metric(names[key], value, now, step) for key, value in metrics.items()]
+            for chunk in _chunks(entries, _METRICS_AT_ONCE):
+                self._client.log_batch(self._run, metrics=chunk)
+
+        self._attempt(action)
+
+    def log_folder(self, folder: Path, name: str) -> None:
+        """Upload the files of a folder as artifacts under ``name``."""
+        self._attempt(lambda: self._client.log_artifacts(self._run, str(folder), name))
+
+    def close(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """End the run."""
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
+        self._attempt(lambda: self._client.set_terminated(self._run, status))
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """End the run with the block: finished, killed by an interrupt or failed by an error."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.close("KILLED")
+            raise
+        except Exception:
+            self.close("FAILED")
+            raise
+        self.close("FINISHED")
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Do it unless something failed before; never raise."""
+        if self.failure is not None:
+            return
+        try:
+            action()
+        except Exception as error:  # MLflow's own, requests', SQLAlchemy's, OSErrors
+            self.failure = (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of a tracking server, which becomes the process's own."""
+    mlflow = import_mlflow("tracking")
+    mlflow.set_tracking_uri(uri)  # artifact stores and models ask for the global one
+    client: MlflowClient = mlflow.MlflowClient(uri)
+    return client
+
+
+def _continues(client: MlflowClient, run_id: str) -> bool:
+    """Take a run up again; False where this server does not have it any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    if run.info.lifecycle_stage != "active":
+        return False
+    client.update_run(run_id, status="RUNNING")
+    return True
+
+
+def _chunks(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+    for start in range(0, len(entries), size):
+        yield list(entries[start : start + size])
