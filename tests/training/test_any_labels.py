@@ -20,10 +20,10 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tactful import Classifier
-from tactful_training.commands.train_summary import print_summary
 from tactful_training.config.schema import Config
 from tactful_training.evaluation.results import headline
 from tactful_training.run import TrainingResult, train
+from tactful_training.run_summary import print_summary
 
 Make = Callable[..., Config]
 Rows = dict[str, list[dict[str, Any]]]

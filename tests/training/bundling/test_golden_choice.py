@@ -9,8 +9,8 @@ from tactful import Classifier
 from tactful.bundle.goldens import check_goldens, goldens_to_jsonl
 from tactful.reading.engine import Engine
 from tactful_training.bundling.golden_choice import TOLERANCES, choose_goldens
-from tactful_training.commands.train_summary import choose_samples
 from tactful_training.data.rows import Row
+from tactful_training.run_summary import choose_samples
 
 TOLERANCE = TOLERANCES["fp32"]
 REPLIES = [
