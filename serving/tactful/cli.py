@@ -22,7 +22,7 @@ import tactful
 from tactful.batch.command import score
 from tactful.errors import InputError, TactfulError
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful.server.command import serve
+from tactful.server.serve_command import serve
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -34,8 +34,8 @@ from tactful.server.requests import (
     read_json,
     read_optional_json,
 )
+from tactful.server.serve_command import Settings
 from tactful.server.service import Result, Service, bundle_info
-from tactful.server.settings import Settings
 
 REQUEST_ID = "tactful.request_id"  # keys of the scope, for the middleware around the routes
 CAUSE = "tactful.cause"

@@ -21,8 +21,8 @@ from tactful.server.app import build_app
 from tactful.server.edge import Edge
 from tactful.server.metrics import Metrics
 from tactful.server.protocol import bounded_protocol
+from tactful.server.serve_command import TOKEN_VARIABLE, Settings
 from tactful.server.service import Service
-from tactful.server.settings import TOKEN_VARIABLE, Settings
 
 _log = logging.getLogger(logs.LOGGER)
 _BACKLOG = 2048

@@ -24,7 +24,7 @@ from tactful.errors import TactfulError
 from tactful.server import logs
 from tactful.server.lifecycle import serve
 from tactful.server.metrics import SHARED_FOLDER
-from tactful.server.settings import Settings
+from tactful.server.serve_command import Settings
 
 _log = logging.getLogger(logs.LOGGER)
 _ADDRESS = "address"  # of the bundle that was loaded over HTTP, for the other workers

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from tactful.errors import InputError
 from tactful.server.problems import RequestError
-from tactful.server.settings import Settings
+from tactful.server.serve_command import Settings
 from tactful.strict_json import strict_json
 
 _JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)

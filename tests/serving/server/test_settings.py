@@ -1,46 +1,30 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import re
-import typing
 from pathlib import Path
 
 import pytest
 
 from tactful.errors import TactfulError
-from tactful.server.command import serve
-from tactful.server.settings import Settings, read_token
+from tactful.options import declared, options_table
+from tactful.server.serve_command import Settings, read_token
 from tactful.server.tokens import estimate_tokens
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs/service.md").read_text("utf-8")
-OPTIONS = {
-    name: typing.get_args(annotation)[1]
-    for name, annotation in typing.get_type_hints(serve, include_extras=True).items()
-    if name != "return"
-}
 
 
-def test_every_setting_has_a_flag_a_variable_a_reason_and_a_line_in_the_docs():
-    settings = {field.name for field in dataclasses.fields(Settings)}
-    assert set(OPTIONS) == settings - {"token"} | {"token_file"}
-    for name, option in OPTIONS.items():
-        assert option.envvar == f"TACTFUL_{name.upper()}"
-        assert name == "bundle" or len(option.help) > 60, name
-        assert f"`--{name.replace('_', '-')}`" in DOCS
-        assert f"`{option.envvar}`" in DOCS
-
-
-def test_defaults_are_those_of_the_settings_and_of_the_docs():
-    defaults = Settings()
-    for name, parameter in inspect.signature(serve).parameters.items():
-        if name == "token_file":
-            continue
-        assert parameter.default == getattr(defaults, name)
-        row = next(line for line in DOCS.splitlines() if f"`TACTFUL_{name.upper()}`" in line)
-        assert name == "threads" or str(parameter.default) in row, row
+def test_every_setting_is_an_option_with_a_reason_and_the_docs_show_them_all():
+    options = list(declared(Settings))
+    assert {one.name for one in options} == {f.name for f in dataclasses.fields(Settings)} - {
+        "token"
+    }
+    for one in options:
+        assert one.variable == f"TACTFUL_{one.name.upper()}"
+        assert one.name == "bundle" or len(one.help) > 60, one.name
+    assert f"\n\n{options_table(Settings)}\n" in DOCS
 
 
 @pytest.mark.parametrize(
@@ -110,7 +94,7 @@ def test_what_deploy_names_exists():
         text += file.read_text("utf-8")
     for name in set(re.findall(r"\btactful_\w+", text)):
         assert re.sub(r"_(total|bucket|sum|count)$", "", name) in names, name
-    variables = {option.envvar for option in OPTIONS.values()} | {"TACTFUL_TOKEN"}
+    variables = {one.variable for one in declared(Settings)} | {"TACTFUL_TOKEN"}
     assert set(re.findall(r"\bTACTFUL_[A-Z_]+", text)) <= variables
 
 
