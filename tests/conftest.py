@@ -25,6 +25,7 @@ from tactful.bundle.goldens import goldens_to_jsonl, make_goldens
 from tactful.bundle.manifest import describe_files, manifest_bytes, manifest_digest
 from tactful.bundle.writing import write_bundle
 from tactful.reading.decisions import Heads, TaskHead
+from tactful.reading.encoding import EncodingLimits
 from tactful.reading.engine import Engine
 from tactful.reading.tasks import Task
 from tactful.strict_json import canonical_json
@@ -140,9 +141,7 @@ def tiny_heads() -> Heads:
             ),
             TaskHead(tone, slope=np.array([0.8, 0.8]), intercept=np.zeros(2)),
         ),
-        max_tokens=48,
-        max_windows=6,
-        window_overlap=8,
+        EncodingLimits(max_tokens=48, max_windows=6, window_overlap=8),
     )
 
 

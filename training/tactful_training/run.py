@@ -211,7 +211,7 @@ class Run:
             seed=config.seed,
         )
         encoder = load_encoder(material.encoder, config.model)
-        check_fit(encoder, material, config.encoding.max_tokens)
+        check_fit(encoder, material)
         # An encoder or an opset that cannot be exported is found out now, not after training.
         export_onnx(exportable(config, material), opset=config.export.opset)
         transformers.set_seed(config.seed)  # the heads' first weights

@@ -5,6 +5,7 @@ The one decision code that training (for calibration and measurement) and servin
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tactful.reading.encoding import check_limits
+from tactful.reading.encoding import EncodingLimits
 from tactful.reading.tasks import Task, Tasks
 
 Floats = npt.NDArray[np.float32]
 ACTIVATIONS = {"multilabel": "sigmoid", "single": "softmax"}
-_HEADS_KEYS = ("max_tokens", "max_windows", "window_overlap", "use_context", "tasks")
+_LIMITS_KEYS = tuple(field.name for field in dataclasses.fields(EncodingLimits))
 _TASK_KEYS = ("name", "kind", "activation", "labels")
 _LABEL_KEYS = ("name", "description", "slope", "intercept")
 
@@ -82,23 +83,16 @@ class Heads:
 
     Attributes:
         heads: one for each task, in the order of the label axis ``L``.
-        max_tokens: length of the longest window, special tokens included.
-        max_windows: how many windows of one reply are read at most.
-        window_overlap: how many reply tokens two neighbouring windows share.
-        use_context: whether the model reads what the customer said before.
+        limits: of the encoding.
 
     Raises:
-        ValueError: the limits contradict each other, or the tasks do.
+        ValueError: the tasks contradict each other.
     """
 
     heads: tuple[TaskHead, ...]
-    max_tokens: int
-    max_windows: int
-    window_overlap: int
-    use_context: bool = True
+    limits: EncodingLimits
 
     def __post_init__(self) -> None:
-        check_limits(self.max_tokens, self.max_windows, self.window_overlap)
         _ = self.tasks
 
     @cached_property
@@ -108,13 +102,7 @@ class Heads:
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``labels.json``; `from_json` gives the same float32 values back."""
-        return {
-            "max_tokens": self.max_tokens,
-            "max_windows": self.max_windows,
-            "window_overlap": self.window_overlap,
-            "use_context": self.use_context,
-            "tasks": [_task_to_json(head) for head in self.heads],
-        }
+        return {**self.limits.to_json(), "tasks": [_task_to_json(head) for head in self.heads]}
 
     @classmethod
     def from_json(cls, content: object) -> Heads:
@@ -123,21 +111,11 @@ class Heads:
         Raises:
             ValueError: names the field that is missing, unknown or not as it must be.
         """
-        fields = _object(content, "labels.json", _HEADS_KEYS)
-        limits = {}
-        for key in _HEADS_KEYS[:3]:
-            value = fields[key]
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ValueError(f"{key} must be a whole number, not {value!r}")
-            limits[key] = value
-        use_context = fields["use_context"]
-        if not isinstance(use_context, bool):
-            raise ValueError(f"use_context must be true or false, not {use_context!r}")
+        fields = _object(content, "labels.json", (*_LIMITS_KEYS, "tasks"))
+        limits = EncodingLimits(**{key: fields[key] for key in _LIMITS_KEYS})
         tasks = _list(fields["tasks"], "tasks")
         return cls(
-            tuple(_task_from_json(task, f"tasks[{i}]") for i, task in enumerate(tasks)),
-            **limits,
-            use_context=use_context,
+            tuple(_task_from_json(task, f"tasks[{i}]") for i, task in enumerate(tasks)), limits
         )
 
 

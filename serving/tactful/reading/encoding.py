@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,58 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _FIRST_TOKENS = ("[CLS]", "<s>", "<cls>")
 _LAST_TOKENS = ("[SEP]", "</s>", "<sep>")
 _PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+@dataclass(frozen=True)
+class EncodingLimits:
+    """How much of a reply and its context a model reads; a model serves with those of its training.
+
+    Attributes:
+        max_tokens: length of the longest window, special tokens included.
+        max_windows: how many windows of one reply are read at most.
+        window_overlap: how many reply tokens two neighbouring windows share.
+        use_context: False for a model that was trained on replies alone: it is never fed any.
+
+    Raises:
+        ValueError: a limit is of a wrong type or absurd, or they contradict each other.
+    """
+
+    max_tokens: int
+    max_windows: int
+    window_overlap: int
+    use_context: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "max_windows", "window_overlap"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, not {value!r}")
+        if not isinstance(self.use_context, bool):
+            raise ValueError(f"use_context must be true or false, not {self.use_context!r}")
+        if not 1 <= self.max_windows <= MAX_WINDOWS:
+            raise ValueError(f"max_windows is {self.max_windows}; allowed: 1 to {MAX_WINDOWS}")
+        if self.max_tokens > MAX_TOKENS:
+            raise ValueError(f"max_tokens is {self.max_tokens}; at most {MAX_TOKENS} is allowed")
+        if not 0 <= self.window_overlap < self.capacity:
+            raise ValueError(
+                f"window_overlap is {self.window_overlap}; with max_tokens {self.max_tokens} it "
+                f"must be from 0 to {self.capacity - 1} (max_tokens less {SPECIAL_TOKENS} special "
+                "tokens, less 1)"
+            )
+
+    @property
+    def capacity(self) -> int:
+        """How many tokens of texts one window holds."""
+        return self.max_tokens - SPECIAL_TOKENS
+
+    @property
+    def stride(self) -> int:
+        """How many tokens of a reply lie between the starts of two windows."""
+        return self.capacity - self.window_overlap
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, as in ``labels.json``; ``EncodingLimits(**…)`` is the inverse."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -83,34 +136,18 @@ class Batch:
 
 
 class ReplyEncoding:
-    """Encodes replies with a tokenizer and the limits that the model was trained with.
+    """Encodes replies with a tokenizer, within limits.
 
     Args:
         tokenizer_json: the bytes of a Hugging Face ``tokenizer.json``.
-        max_tokens: length of the longest window, special tokens included.
-        max_windows: how many windows of one reply are read at most.
-        window_overlap: how many reply tokens two neighbouring windows share.
-        use_context: False for a model that was trained on replies alone: it is never fed any.
+        limits: those that the model was trained with.
 
     Raises:
-        ValueError: the tokenizer cannot be used, or the limits contradict each other.
+        ValueError: the tokenizer cannot be used.
     """
 
-    def __init__(
-        self,
-        tokenizer_json: bytes,
-        *,
-        max_tokens: int,
-        max_windows: int,
-        window_overlap: int,
-        use_context: bool = True,
-    ) -> None:
-        self.max_tokens = max_tokens
-        self._use_context = use_context
-        self._capacity = max_tokens - SPECIAL_TOKENS
-        self._max_windows = max_windows
-        self._stride = self._capacity - window_overlap
-        check_limits(max_tokens, max_windows, window_overlap)
+    def __init__(self, tokenizer_json: bytes, limits: EncodingLimits) -> None:
+        self.limits = limits
         tokenizer, around = _open(tokenizer_json)
         self._first_id, self._last_id, self._pad_id = _special_ids(tokenizer, around)
         tokenizer.no_truncation()
@@ -129,7 +166,7 @@ class ReplyEncoding:
 
         Any text is taken; a lone surrogate counts as U+FFFD, one for one.
         """
-        if not self._use_context:
+        if not self.limits.use_context:
             pairs = [(reply, None) for reply, _ in pairs]
         texts = [_well_formed(reply) for reply, _ in pairs]
         contexts = [_well_formed(context) for _, context in pairs if context]
@@ -156,42 +193,28 @@ class ReplyEncoding:
     def _windows(
         self, encoding: tokenizers.Encoding, characters: int, context_ids: list[int]
     ) -> Encoded:
-        count = len(encoding)
-        if count <= self._capacity:
-            room = self._capacity - count
+        count, capacity = len(encoding), self.limits.capacity
+        if count <= capacity:
+            room = capacity - count
             context = context_ids[max(0, len(context_ids) - room) :]
             starts, truncated = [0], False
         else:
             context = []
-            last = count - self._capacity
-            starts = [*range(0, last, self._stride), last]
-            truncated = len(starts) > self._max_windows
-            starts = starts[: self._max_windows]
-        read = min(count, starts[-1] + self._capacity)
+            last = count - capacity
+            starts = [*range(0, last, self.limits.stride), last]
+            truncated = len(starts) > self.limits.max_windows
+            starts = starts[: self.limits.max_windows]
+        read = min(count, starts[-1] + capacity)
         ids = np.array(encoding.ids[:read], dtype=np.int64)
         head = np.array([self._first_id, *context, self._last_id], dtype=np.int64)
         tail = np.array([self._last_id], dtype=np.int64)
         windows = []
         for start in starts:
-            reply = ids[start : start + self._capacity]
+            reply = ids[start : start + capacity]
             windows.append(
                 Window(np.concatenate((head, reply, tail)), len(head), start, len(reply))
             )
         return Encoded(tuple(windows), _ordered(encoding.offsets[:read], characters), truncated)
-
-
-def check_limits(max_tokens: int, max_windows: int, window_overlap: int) -> None:
-    """Raise ValueError where limits of an encoding are absurd or contradict each other."""
-    if not 1 <= max_windows <= MAX_WINDOWS:
-        raise ValueError(f"max_windows is {max_windows}; allowed: 1 to {MAX_WINDOWS}")
-    if max_tokens > MAX_TOKENS:
-        raise ValueError(f"max_tokens is {max_tokens}; at most {MAX_TOKENS} is allowed")
-    if not 0 <= window_overlap < max_tokens - SPECIAL_TOKENS:
-        raise ValueError(
-            f"window_overlap is {window_overlap}; with max_tokens {max_tokens} it must be from 0 "
-            f"to {max_tokens - SPECIAL_TOKENS - 1} (max_tokens less {SPECIAL_TOKENS} special "
-            "tokens, less 1)"
-        )
 
 
 def _well_formed(text: str) -> str:

@@ -59,13 +59,7 @@ class Engine:
     ) -> None:
         self.heads = heads
         try:
-            self._encoding = ReplyEncoding(
-                tokenizer,
-                max_tokens=heads.max_tokens,
-                max_windows=heads.max_windows,
-                window_overlap=heads.window_overlap,
-                use_context=heads.use_context,
-            )
+            self._encoding = ReplyEncoding(tokenizer, heads.limits)
         except ValueError as error:
             raise ValueError(f"tokenizer.json: {error}") from error
         try:
@@ -81,7 +75,7 @@ class Engine:
         several windows, padding and none, the longest one and the largest token id.
         """
         windows = [row.windows[0] for row in self._encoding.encode(_PROBE)]
-        longest = self._encoding.collate(windows, length=self.heads.max_tokens)
+        longest = self._encoding.collate(windows, length=self.heads.limits.max_tokens)
         longest.input_ids[0, -1] = self._encoding.largest_id
         longest.attention_mask[:] = 1
         for batch in (self._encoding.collate(windows), longest):

@@ -153,10 +153,10 @@ class Service:
             Failure: the request as a whole gets no answer now.
         """
         self.check_ready()
-        heads = self.classifier.bundle.heads
+        limits = self.classifier.bundle.heads.limits
         checked = [item if isinstance(item, InputError) else self._checked(*item) for item in items]
         pairs = [item for item in checked if not isinstance(item, InputError)]
-        costs = [estimate_tokens(*pair, heads) for pair in pairs]
+        costs = [estimate_tokens(*pair, limits) for pair in pairs]
         results = iter(await self._batcher.submit(pairs, costs))
         answers = [item if isinstance(item, InputError) else next(results) for item in checked]
         for answer in answers:
@@ -206,8 +206,8 @@ def bundle_info(classifier: Classifier) -> dict[str, Any]:
             if head.thresholds is not None
         },
         "limits": {
-            "max_tokens": heads.max_tokens,
-            "max_windows": heads.max_windows,
-            "use_context": heads.use_context,
+            "max_tokens": heads.limits.max_tokens,
+            "max_windows": heads.limits.max_windows,
+            "use_context": heads.limits.use_context,
         },
     }

@@ -8,28 +8,25 @@ reads costs nothing: a context is cut to the room beside the reply, and a reply 
 
 from __future__ import annotations
 
-from tactful.reading.decisions import Heads
-from tactful.reading.encoding import SPECIAL_TOKENS
+from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits
 
 BYTES_PER_TOKEN = 4
 
 
-def estimate_tokens(reply: str, context: str | None, heads: Heads) -> int:
+def estimate_tokens(reply: str, context: str | None, limits: EncodingLimits) -> int:
     """About how many tokens the model will run for one reply.
 
     Args:
         reply: the text.
         context: what the customer said before.
-        heads: the limits of the bundle's encoding.
+        limits: of the bundle's encoding.
     """
-    capacity = heads.max_tokens - SPECIAL_TOKENS
     size = _tokens(reply)
-    if size <= capacity:
-        context_size = _tokens(context) if context and heads.use_context else 0
-        return min(size + context_size, capacity) + SPECIAL_TOKENS
-    stride = capacity - heads.window_overlap
-    windows = min(heads.max_windows, 1 + -(-(size - capacity) // stride))
-    return windows * heads.max_tokens
+    if size <= limits.capacity:
+        context_size = _tokens(context) if context and limits.use_context else 0
+        return min(size + context_size, limits.capacity) + SPECIAL_TOKENS
+    windows = 1 + -(-(size - limits.capacity) // limits.stride)
+    return min(limits.max_windows, windows) * limits.max_tokens
 
 
 def _tokens(text: str) -> int:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tactful import Classifier, Reading
 from tactful.errors import ModelError
 from tactful.reading.decisions import Floats
-from tactful.reading.encoding import Batch, ReplyEncoding
+from tactful.reading.encoding import Batch, EncodingLimits, ReplyEncoding
 from tactful.reading.engine import Engine, Job
 from tactful.reading.passes import LEAST_FILLED, Pass
 from tactful.reading.stream import CHUNK, label_stream
@@ -119,7 +119,8 @@ def test_an_error_of_the_model_is_raised_and_leaves_the_classifier_usable(
 def test_batches_hold_little_padding(bundle_parts: dict[str, bytes]) -> None:
     tasks = Tasks((Task("t", "single", {"a": "", "b": ""}),))
     encoding = ReplyEncoding(
-        bundle_parts["tokenizer.json"], max_tokens=48, max_windows=2, window_overlap=4
+        bundle_parts["tokenizer.json"],
+        EncodingLimits(max_tokens=48, max_windows=2, window_overlap=4),
     )
     encoded = encoding.encode([("late " * (n % 60 + 1), None) for n in range(150)])
     rows = Pass(encoded, encoding, tasks, token_budget=96)
@@ -143,7 +144,8 @@ def test_workers_run_every_batch_in_threads_of_their_own(
 ) -> None:
     heads = classifier.bundle.heads
     encoding = ReplyEncoding(
-        bundle_parts["tokenizer.json"], max_tokens=48, max_windows=2, window_overlap=4
+        bundle_parts["tokenizer.json"],
+        EncodingLimits(max_tokens=48, max_windows=2, window_overlap=4),
     )
     seen: set[str] = set()
 

@@ -17,20 +17,22 @@ from tactful.reading.decisions import (
     decide,
     sigmoid,
 )
+from tactful.reading.encoding import EncodingLimits
 from tactful.reading.tasks import Task
 from tactful.strict_json import canonical_json, strict_json
 
 MANY = Task("many", "multilabel", {"a": "", "b": ""})
 ONE = Task("one", "single", {"x": "", "y": "", "z": ""})
+LIMITS = EncodingLimits(max_tokens=20, max_windows=2, window_overlap=4)
 
 
-def heads(**limits: int) -> Heads:
+def heads() -> Heads:
     return Heads(
         (
             TaskHead(MANY, np.array([2, 1]), np.array([-1, 0.5]), np.array([0.5, 0.7])),
             TaskHead(ONE, np.full(3, 0.5), np.array([0.1, 0, 0]), None, np.full(3, 0.3)),
         ),
-        **{"max_tokens": 20, "max_windows": 2, "window_overlap": 4, **limits},
+        LIMITS,
     )
 
 
@@ -85,11 +87,10 @@ def test_windows_combine_by_kind() -> None:
 @given(values=hnp.arrays(np.float32, 2, elements=st.floats(0.0, 1.0, width=32)))
 def test_labels_json_gives_the_same_numbers_back(values: Floats) -> None:
     first = TaskHead(MANY, values + np.float32(0.1), -values, values, values)
-    written = Heads((first, heads().heads[1]), max_tokens=20, max_windows=2, window_overlap=4)
+    written = Heads((first, heads().heads[1]), LIMITS)
     read = Heads.from_json(strict_json(canonical_json(written.to_json())))
     assert read.tasks == written.tasks
-    assert (read.max_tokens, read.max_windows, read.window_overlap) == (20, 2, 4)
-    assert read.use_context
+    assert read.limits == LIMITS
     for before, after in zip(written.heads, read.heads, strict=True):
         for field in ("slope", "intercept", "thresholds", "evidence_thresholds"):
             one, other = getattr(before, field), getattr(after, field)
@@ -119,6 +120,10 @@ def test_a_single_task_has_no_thresholds() -> None:
         TaskHead(ONE, np.ones(3), np.zeros(3), np.full(3, 0.5))
 
 
-def test_limits_are_checked() -> None:
-    with pytest.raises(ValueError, match="window_overlap is 17"):
-        heads(window_overlap=17)
+def test_the_limits_are_flat_keys_of_labels_json() -> None:
+    assert list(heads().to_json().items())[:4] == [
+        ("max_tokens", 20),
+        ("max_windows", 2),
+        ("window_overlap", 4),
+        ("use_context", True),
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 
 CORPUS = [
     "I'm so sorry, Ana. We will call you.",
@@ -61,14 +62,14 @@ def encoding(request: pytest.FixtureRequest, bundle_parts: dict[str, bytes]) -> 
         "byte_level": byte_level,
         "sentence_piece": sentence_piece,
     }[request.param]()
-    return ReplyEncoding(tokenizer, max_tokens=24, max_windows=4, window_overlap=6)
+    return ReplyEncoding(tokenizer, EncodingLimits(max_tokens=24, max_windows=4, window_overlap=6))
 
 
 @pytest.fixture(scope="module")
 def words(bundle_parts: dict[str, bytes]) -> ReplyEncoding:
     """An encoding where a letter is a token and a window has room for 7 of them."""
     tokenizer = bundle_parts["tokenizer.json"]
-    return ReplyEncoding(tokenizer, max_tokens=10, max_windows=3, window_overlap=2)
+    return ReplyEncoding(tokenizer, EncodingLimits(max_tokens=10, max_windows=3, window_overlap=2))
 
 
 def token_ids(bundle_parts: dict[str, bytes], *tokens: str) -> list[int]:
@@ -200,13 +201,16 @@ def test_nul_shifts_no_later_offset(words: ReplyEncoding) -> None:
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json", b"\xff\xfe", b'{"version":"1.0"}'])
 def test_a_tokenizer_that_is_none(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
-        ReplyEncoding(content, max_tokens=10, max_windows=1, window_overlap=0)
+        ReplyEncoding(content, EncodingLimits(max_tokens=10, max_windows=1, window_overlap=0))
 
 
 def test_a_tokenizer_without_special_tokens() -> None:
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     with pytest.raises(ValueError, match=r"\[CLS\].*\[SEP\]"):
-        ReplyEncoding(tokenizer.to_str().encode(), max_tokens=10, max_windows=1, window_overlap=0)
+        ReplyEncoding(
+            tokenizer.to_str().encode(),
+            EncodingLimits(max_tokens=10, max_windows=1, window_overlap=0),
+        )
 
 
 @pytest.mark.parametrize(
@@ -220,23 +224,17 @@ def test_a_tokenizer_without_special_tokens() -> None:
     ],
 )
 def test_limits_that_are_absurd_or_contradict_each_other(
-    bundle_parts: dict[str, bytes], limits: tuple[int, int, int], message: str
+    limits: tuple[int, int, int], message: str
 ) -> None:
-    tokens, windows, overlap = limits
     with pytest.raises(ValueError, match=message):
-        ReplyEncoding(
-            bundle_parts["tokenizer.json"],
-            max_tokens=tokens,
-            max_windows=windows,
-            window_overlap=overlap,
-        )
+        EncodingLimits(*limits)
 
 
 def test_an_encoding_without_context_reads_the_reply_alone(bundle_parts: dict[str, bytes]) -> None:
-    limits = {"max_tokens": 24, "max_windows": 4, "window_overlap": 6}
+    limits = EncodingLimits(max_tokens=24, max_windows=4, window_overlap=6)
     tokenizer = bundle_parts["tokenizer.json"]
-    bare = ReplyEncoding(tokenizer, **limits, use_context=False)
-    [alone] = ReplyEncoding(tokenizer, **limits).encode([("so sorry", None)])
+    bare = ReplyEncoding(tokenizer, replace(limits, use_context=False))
+    [alone] = ReplyEncoding(tokenizer, limits).encode([("so sorry", None)])
     [given] = bare.encode([("so sorry", "my parcel is late")])
 
     assert np.array_equal(given.windows[0].input_ids, alone.windows[0].input_ids)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tactful.reading.decisions import Floats, Heads
-from tactful.reading.encoding import Batch, ReplyEncoding
+from tactful.reading.encoding import Batch, EncodingLimits, ReplyEncoding
 from tactful.reading.passes import run_rows
 from tactful.reading.session import Session
 from tactful.reading.tasks import Tasks
@@ -29,7 +29,7 @@ def heads(bundle_parts: dict[str, bytes]) -> Heads:
 @pytest.fixture(scope="module")
 def encoding(bundle_parts: dict[str, bytes]) -> ReplyEncoding:
     tokenizer = bundle_parts["tokenizer.json"]
-    return ReplyEncoding(tokenizer, max_tokens=48, max_windows=3, window_overlap=8)
+    return ReplyEncoding(tokenizer, EncodingLimits(max_tokens=48, max_windows=3, window_overlap=8))
 
 
 class Recorder:

@@ -76,13 +76,13 @@ def test_only_the_token_opens():
 
 
 def test_estimates_are_near_what_is_run_and_never_above_what_is_read(classifier):
-    heads = classifier.bundle.heads
-    assert estimate_tokens("word " * 8, None, heads) == 13
-    assert estimate_tokens("word", "context " * 1000, heads) == heads.max_tokens
-    most = heads.max_tokens * heads.max_windows
-    assert estimate_tokens("word " * 100_000, "context", heads) == most
-    assert estimate_tokens("\ud800", None, heads) >= 4
-    sizes = [estimate_tokens("a" * n, None, heads) for n in range(0, 3000, 7)]
+    limits = classifier.bundle.heads.limits
+    assert estimate_tokens("word " * 8, None, limits) == 13
+    assert estimate_tokens("word", "context " * 1000, limits) == limits.max_tokens
+    most = limits.max_tokens * limits.max_windows
+    assert estimate_tokens("word " * 100_000, "context", limits) == most
+    assert estimate_tokens("\ud800", None, limits) >= 4
+    sizes = [estimate_tokens("a" * n, None, limits) for n in range(0, 3000, 7)]
     assert sizes == sorted(sizes)
 
 

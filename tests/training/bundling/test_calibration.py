@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from tactful.reading.decisions import calibrated_scores, decide, sigmoid
-from tactful.reading.encoding import Encoded
+from tactful.reading.encoding import Encoded, EncodingLimits
 from tactful.reading.passes import RowOutput
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.calibration import IDENTITY, calibrate, fit_platt, fit_temperature
-from tactful_training.config.schema import Encoding
 from tactful_training.data.rows import EvidenceSpan, Row
 
-LIMITS = Encoding(max_tokens=32, max_windows=2, window_overlap=4, use_context=True)
+LIMITS = EncodingLimits(max_tokens=32, max_windows=2, window_overlap=4)
 TASKS = Tasks(
     (
         Task("moves", "multilabel", {"sorry": "", "thanks": "", "rare": ""}),
@@ -86,7 +85,7 @@ def validation() -> tuple[list[Row], list[RowOutput]]:
 
 def test_scores_become_probabilities(validation: tuple[list[Row], list[RowOutput]]) -> None:
     rows, outputs = validation
-    heads = calibrate(rows, outputs, TASKS, encoding=LIMITS, min_positives=20, evidence_tasks=set())
+    heads = calibrate(rows, outputs, TASKS, limits=LIMITS, min_positives=20, evidence_tasks=set())
     scores = calibrated_scores(np.stack([each.logits for each in outputs]), heads)
     said_sorry = np.array(["sorry" in (r.labels["moves"] or ()) for r in rows])
     known = np.array([r.labels["moves"] is not None for r in rows])
@@ -105,7 +104,7 @@ def test_a_rare_label_shares_the_pooled_line(
     validation: tuple[list[Row], list[RowOutput]],
 ) -> None:
     rows, outputs = validation
-    options: dict[str, Any] = {"encoding": LIMITS, "evidence_tasks": set()}
+    options: dict[str, Any] = {"limits": LIMITS, "evidence_tasks": set()}
     heads = calibrate(rows, outputs, TASKS, min_positives=20, **options).heads[0]
     pooled = calibrate(rows, outputs, TASKS, min_positives=10_000, **options).heads[0]
     assert len(set(pooled.slope)) == len(set(pooled.intercept)) == len(set(pooled.thresholds)) == 1
@@ -118,7 +117,7 @@ def test_the_scale_of_the_logits_does_not_matter(
     validation: tuple[list[Row], list[RowOutput]],
 ) -> None:
     rows, outputs = validation
-    options: dict[str, Any] = {"encoding": LIMITS, "min_positives": 20, "evidence_tasks": set()}
+    options: dict[str, Any] = {"limits": LIMITS, "min_positives": 20, "evidence_tasks": set()}
     small = [output(each.logits / 100) for each in outputs]
     large = calibrated_scores(
         np.stack([each.logits for each in outputs]), calibrate(rows, outputs, TASKS, **options)
@@ -133,7 +132,7 @@ def test_a_task_that_is_unknown_everywhere_keeps_its_logits() -> None:
     rows = [row(index, {"moves": None, "mood": None}) for index in range(4)]
     outputs = [output(np.arange(6.0)) for _ in rows]
     heads = calibrate(
-        rows, outputs, TASKS, encoding=LIMITS, min_positives=5, evidence_tasks={"moves"}
+        rows, outputs, TASKS, limits=LIMITS, min_positives=5, evidence_tasks={"moves"}
     )
     for head in heads.heads:
         assert head.slope.tolist() == [1] * 3
@@ -153,7 +152,7 @@ def test_evidence_thresholds_separate_marked_words() -> None:
         rows.append(row(index, {"moves": moves, "mood": "happy"}, (span,)))
         outputs.append(output(logits, token_scores))
     heads = calibrate(
-        rows, outputs, TASKS, encoding=LIMITS, min_positives=20, evidence_tasks={"moves"}
+        rows, outputs, TASKS, limits=LIMITS, min_positives=20, evidence_tasks={"moves"}
     )
     sorry, thanks, rare = heads.heads[0].evidence_thresholds
     assert 0.12 < sorry <= 0.27

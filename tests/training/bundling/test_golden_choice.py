@@ -43,7 +43,7 @@ def test_goldens_cover_labels_windows_and_missing_contexts(engine: Engine, rows:
     decided = {label for golden in goldens for label in golden.decisions["strategies"]}
     assert decided == set(engine.heads.tasks.named("strategies").names)
     assert {golden.context is None for golden in goldens} == {True, False}
-    assert max(len(golden.reply.split()) for golden in goldens) > engine.heads.max_tokens
+    assert max(len(golden.reply.split()) for golden in goldens) > engine.heads.limits.max_tokens
     assert any("😔" in golden.reply for golden in goldens)
     assert check_goldens(engine, goldens, 0.0) == []
 

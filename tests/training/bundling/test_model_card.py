@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tactful.reading.decisions import Heads, TaskHead
+from tactful.reading.encoding import EncodingLimits
 from tactful_training.bundling.candidate_choice import Choice
 from tactful_training.bundling.candidate_measures import Measured
 from tactful_training.bundling.candidates import Candidate
@@ -38,7 +39,7 @@ def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
     ones = np.ones(3, np.float32)
     moves, mood = data.tasks
     heads = (TaskHead(moves, ones, ones, ones / 8, ones / 2), TaskHead(mood, ones, ones))
-    fitted = Heads(heads, max_tokens=24, max_windows=3, window_overlap=8)
+    fitted = Heads(heads, EncodingLimits(max_tokens=24, max_windows=3, window_overlap=8))
     fp32, int8 = (
         Measured(Candidate(name, bytes(size)), (), fitted, evaluations["validation"])
         for name, size in (("fp32", 4_000_000), ("int8-static", 1_100_000))

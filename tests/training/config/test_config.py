@@ -103,7 +103,7 @@ def test_flat_and_digest_follow_the_values():
         ("name=../evil", "should match pattern"),
         ("data=3", "data: 3 (int) given, should be a mapping"),
         ("seed.x=1", "seed: {'x': 1} (dict) given"),
-        ("encoding.window_overlap=253", "smaller than max_tokens - 3 = 253"),
+        ("encoding.window_overlap=253", "with max_tokens 256 it must be from 0 to 252"),
         ("loss.task_weights.tone=-1", "loss.task_weights.tone: -1 (int) given"),
         (
             "encoding.max_tokens=65537",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 from tactful_training.config.schema import Config
 from tactful_training.data.rows import DataSet, Row, load_data_set
 from tactful_training.errors import EncoderError
@@ -29,7 +29,7 @@ def rows(data: DataSet) -> list[Row]:
 @pytest.fixture(scope="module")
 def encoding(tiny_encoder: Path) -> ReplyEncoding:
     tokenizer = (tiny_encoder / "tokenizer.json").read_bytes()
-    return ReplyEncoding(tokenizer, max_tokens=20, max_windows=3, window_overlap=6)
+    return ReplyEncoding(tokenizer, EncodingLimits(max_tokens=20, max_windows=3, window_overlap=6))
 
 
 @pytest.fixture

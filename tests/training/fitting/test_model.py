@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertModel, PreTrainedModel
 
-from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.config.schema import Model as ModelConfig
 from tactful_training.fitting.encoder import EncoderSource, load_encoder
@@ -21,7 +21,7 @@ NO_DROPOUT = ModelConfig(
 @pytest.fixture(scope="module")
 def encoding(tiny_encoder: Path) -> ReplyEncoding:
     tokenizer = (tiny_encoder / "tokenizer.json").read_bytes()
-    return ReplyEncoding(tokenizer, max_tokens=32, max_windows=2, window_overlap=4)
+    return ReplyEncoding(tokenizer, EncodingLimits(max_tokens=32, max_windows=2, window_overlap=4))
 
 
 @pytest.fixture

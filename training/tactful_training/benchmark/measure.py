@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -125,11 +125,7 @@ def run_benchmark(
     precision = str(loaded.manifest.get("precision", "fp32"))
     heads = loaded.heads
     encoding = ReplyEncoding(
-        contents["tokenizer.json"],
-        max_tokens=heads.max_tokens,
-        max_windows=1,
-        window_overlap=0,
-        use_context=heads.use_context,
+        contents["tokenizer.json"], replace(heads.limits, max_windows=1, window_overlap=0)
     )
     tokens = sum(len(row.windows[0].input_ids) for row in encoding.encode(pairs))
     say("measuring the machine's peak")

@@ -35,13 +35,7 @@ def profile(bundle: str, pairs: Sequence[Pair]) -> tuple[dict[str, float], int]:
     """
     contents = read_bundle_files(Path(bundle))[1]
     heads = Heads.from_json(strict_json(contents["labels.json"]))
-    encoding = ReplyEncoding(
-        contents["tokenizer.json"],
-        max_tokens=heads.max_tokens,
-        max_windows=heads.max_windows,
-        window_overlap=heads.window_overlap,
-        use_context=heads.use_context,
-    )
+    encoding = ReplyEncoding(contents["tokenizer.json"], heads.limits)
     encoded = encoding.encode(pairs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cpus()

@@ -82,14 +82,11 @@ def open_plain_onnx(setting: Setting) -> System:
     """onnxruntime as it comes: the exported graph, batches of 32 in the order given."""
     import onnxruntime
 
-    from tactful.reading.encoding import ReplyEncoding
+    from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 
     encoding = ReplyEncoding(
         (Path(setting.encoder) / "tokenizer.json").read_bytes(),
-        max_tokens=setting.heads["max_tokens"],
-        max_windows=1,
-        window_overlap=0,
-        use_context=setting.heads["use_context"],
+        EncodingLimits(setting.heads["max_tokens"], 1, 0, setting.heads["use_context"]),
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = setting.threads

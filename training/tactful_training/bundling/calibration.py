@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.reading.decisions import Floats, Heads, TaskHead, calibrated_scores, decide, sigmoid
+from tactful.reading.encoding import EncodingLimits
 from tactful.reading.passes import RowOutput
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.thresholds import (
@@ -23,7 +24,6 @@ from tactful_training.bundling.thresholds import (
     choose_prior_shift,
     choose_thresholds,
 )
-from tactful_training.config.schema import Encoding as EncodingConfig
 from tactful_training.data.rows import Row, targets
 
 # Strength of the pull, in rows.
@@ -43,7 +43,7 @@ def calibrate(
     outputs: Sequence[RowOutput],
     tasks: Tasks,
     *,
-    encoding: EncodingConfig,
+    limits: EncodingLimits,
     min_positives: int,
     threshold_pull: float = PULL,
     evidence_tasks: Collection[str],
@@ -54,7 +54,7 @@ def calibrate(
         rows: the validation split.
         outputs: what the exported model says of each row.
         tasks: the tasks of the label axis.
-        encoding: the limits that the bundle is read with.
+        limits: those that the bundle is read with.
         min_positives: rows (positive ones, and as many that are not) that a label needs for
             values of its own; with fewer it takes those of its task's labels pooled.
         threshold_pull: positives at which a label's own best threshold and the pooled one weigh
@@ -67,7 +67,7 @@ def calibrate(
     for task in tasks:
         at = tasks.slices[task.name]
         heads.append(_fit_task(task, table[:, at], logits[:, at], min_positives, threshold_pull))
-    calibrated = _heads(heads, encoding)
+    calibrated = Heads(tuple(heads), limits)
     decisions = decide(calibrated_scores(logits, calibrated), calibrated)
     for index, head in enumerate(heads):
         if head.task.name in evidence_tasks:
@@ -81,7 +81,7 @@ def calibrate(
                 pull=threshold_pull,
             )
             heads[index] = replace(head, evidence_thresholds=chosen)
-    return _heads(heads, encoding)
+    return Heads(tuple(heads), limits)
 
 
 def fit_platt(logits: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> Line:
@@ -180,13 +180,3 @@ def _fit_task(
 def _spread(logits: Floats) -> float:
     """The standard deviation, or 1 where there is none."""
     return float(logits.std()) or 1.0 if logits.size else 1.0
-
-
-def _heads(heads: Sequence[TaskHead], encoding: EncodingConfig) -> Heads:
-    return Heads(
-        tuple(heads),
-        max_tokens=encoding.max_tokens,
-        max_windows=encoding.max_windows,
-        window_overlap=encoding.window_overlap,
-        use_context=encoding.use_context,
-    )

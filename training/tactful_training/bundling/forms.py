@@ -99,7 +99,7 @@ def _fit_heads(config: Config, material: Material, outputs: Sequence[RowOutput])
         material.rows["validation"],
         outputs,
         material.tasks,
-        encoding=config.encoding,
+        limits=material.encoding.limits,
         min_positives=config.calibration.min_positives,
         threshold_pull=config.calibration.threshold_pull,
         evidence_tasks=evidence_tasks(material.rows["train"]) if with_evidence else (),

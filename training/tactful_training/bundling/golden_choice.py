@@ -88,7 +88,7 @@ def _distance(engine: Engine, labelled: Labelled) -> float:
 
 def _safe_long(engine: Engine, rows: Sequence[Row], safe: float) -> Iterator[Pair]:
     """Replies of more than one window, joined from rows."""
-    words = 2 * engine.heads.max_tokens  # a word is at least a token
+    words = 2 * engine.heads.limits.max_tokens  # a word is at least a token
     for start in range(min(_LONG_ATTEMPTS, len(rows))):
         text = ""
         for row in islice(cycle(rows), start, None):

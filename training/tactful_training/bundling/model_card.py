@@ -165,10 +165,10 @@ def _limits(record: RunRecord) -> str:
     lines = [_LIMITS]
     if languages:
         lines.append(f"- It was trained on replies in this language only: {languages}.")
-    heads = record.heads
+    limits = record.heads.limits
     lines.append(
-        f"- Replies of more than {heads.max_tokens - 3} tokens are read in overlapping windows, "
-        f"at most {heads.max_windows}; what lies beyond is not read, and the reading says so."
+        f"- Replies of more than {limits.capacity} tokens are read in overlapping windows, "
+        f"at most {limits.max_windows}; what lies beyond is not read, and the reading says so."
     )
     return "\n".join(lines)
 

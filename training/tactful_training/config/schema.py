@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tactful.reading.encoding import MAX_TOKENS, MAX_WINDOWS, SPECIAL_TOKENS
+from tactful.reading.encoding import MAX_TOKENS, MAX_WINDOWS, EncodingLimits
 
 _Text = Annotated[str, Field(min_length=1)]
 # Part of file names and of a bundle's id.
@@ -46,12 +46,13 @@ class Encoding(_Section):
 
     @model_validator(mode="after")
     def _windows_advance(self) -> Encoding:
-        room = self.max_tokens - SPECIAL_TOKENS
-        if self.window_overlap >= room:
-            raise ValueError(
-                f"window_overlap must be smaller than max_tokens - {SPECIAL_TOKENS} = {room}"
-            )
+        _ = self.limits
         return self
+
+    @property
+    def limits(self) -> EncodingLimits:
+        """The section as the value that training and serving share."""
+        return EncodingLimits(**self.model_dump())
 
 
 class Model(_Section):

@@ -88,27 +88,21 @@ def load_material(config: Config) -> Material:
         rows[split] = data.split(split)[: config.data.limit]
     _check_tasks(data, rows)
     encoder = find_encoder(config.encoder)
-    limits = config.encoding
     try:
-        encoding = ReplyEncoding(
-            encoder.tokenizer,
-            max_tokens=limits.max_tokens,
-            max_windows=limits.max_windows,
-            window_overlap=limits.window_overlap,
-            use_context=limits.use_context,
-        )
+        encoding = ReplyEncoding(encoder.tokenizer, config.encoding.limits)
     except ValueError as error:
         raise EncoderError(f"{encoder.folder}: {error}") from error
     return Material(data, rows, encoder, encoding)
 
 
-def check_fit(model: transformers.PreTrainedModel, material: Material, max_tokens: int) -> None:
+def check_fit(model: transformers.PreTrainedModel, material: Material) -> None:
     """Check that an encoder has room for the windows and knows the tokenizer's tokens.
 
     Raises:
         EncoderError: it does not.
     """
     where, largest = material.encoder.folder, material.encoding.largest_id
+    max_tokens = material.encoding.limits.max_tokens
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and max_tokens > positions:
         raise EncoderError(
