@@ -97,7 +97,7 @@ RESULTS := $(GOEMOTIONS:%=benchmarks/goemotions-%.json) benchmarks/esconv.json \
 	benchmarks/esconv-reply-only.json $(EPITOME:%=benchmarks/epitome-%.json)
 
 benchmarks: $(RESULTS) ## train and measure on public sets (hours), SOURCES=FOLDER: docs/benchmarks.md
-	@$(BIN)/python -m tactful_training.data.public.figures
+	@$(BIN)/python -m tactful_training.data.public.published_results
 .NOTPARALLEL: # trainings side by side would only starve each other
 
 BUNDLES := $(RESULTS:benchmarks/%.json=models/%/manifest.json)

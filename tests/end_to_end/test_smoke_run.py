@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tactful import Classifier
-from tactful_training.data.rows import load_data_set
+from tactful_training.data.data_set import load_data_set
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from tactful import Classifier
 from tactful.errors import BundleError
 from tactful_training.config.schema import Config
-from tactful_training.data.rows import load_data_set
+from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError, ExportError, RunError
 from tactful_training.evaluation.evaluate import evaluate_classifier
 from tactful_training.fitting.resuming import open_work_folder

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tactful.classifier import Classifier
 from tactful.output.terminal import render_reading
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.results import headline
 from tactful_training.evaluation.tables import interval_text, value_text

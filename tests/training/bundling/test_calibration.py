@@ -10,7 +10,7 @@ from tactful.reading.encoding import Encoded, EncodingLimits
 from tactful.reading.passes import RowOutput
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.calibration import IDENTITY, calibrate, fit_platt, fit_temperature
-from tactful_training.data.rows import EvidenceSpan, Row
+from tactful_training.data.labelled_row import EvidenceSpan, Row
 
 LIMITS = EncodingLimits(max_tokens=32, max_windows=2, window_overlap=4)
 TASKS = Tasks(

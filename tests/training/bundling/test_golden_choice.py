@@ -9,7 +9,7 @@ from tactful import Classifier
 from tactful.bundle.goldens import check_goldens, goldens_to_jsonl
 from tactful.reading.engine import Engine
 from tactful_training.bundling.golden_choice import TOLERANCES, choose_goldens
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.run_summary import choose_samples
 
 TOLERANCE = TOLERANCES["fp32"]

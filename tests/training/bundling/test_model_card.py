@@ -17,7 +17,8 @@ from tactful_training.bundling.candidates import Candidate
 from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.bundling.onnx_export import Parity
 from tactful_training.config.schema import Config
-from tactful_training.data.rows import load_data_set, targets
+from tactful_training.data.data_set import load_data_set
+from tactful_training.data.labelled_row import targets
 from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.evaluate import evaluate_answers
 from tactful_training.evaluation.results import headline

@@ -15,7 +15,7 @@ from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.rethresholding import next_version
 from tactful_training.bundling.threshold_goals import choose, read_goals, too_rare, unmet
 from tactful_training.commands.thresholds import thresholds
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ConfigError, DataError
 from tactful_training.evaluation.answers import Answers
 

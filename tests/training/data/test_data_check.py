@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from tactful_training.commands.data import app
 from tactful_training.config.shipped import shipped_root
-from tactful_training.data.cards import read_card
-from tactful_training.data.check import check_data
-from tactful_training.data.duplicates import near_duplicates, normalised
+from tactful_training.data.data_card import read_card
+from tactful_training.data.data_check import check_data
+from tactful_training.data.near_duplicates import near_duplicates, normalised
 from tactful_training.errors import DataError
 
 CARD = """---

@@ -19,13 +19,11 @@ from typer.testing import CliRunner
 from tactful.storage import recover
 from tactful_training.commands.data import app
 from tactful_training.config.shipped import shipped_root
-from tactful_training.data.cards import read_card
+from tactful_training.data.data_card import read_card, read_originals
+from tactful_training.data.data_set import load_data_set
 from tactful_training.data.public.epitome import FOLDS, locate, split_of
-from tactful_training.data.public.hub import read_hub
-from tactful_training.data.public.originals import read_originals
-from tactful_training.data.public.prepare import prepare
-from tactful_training.data.public.sets import SETS, find_set
-from tactful_training.data.rows import load_data_set
+from tactful_training.data.public.original_files import read_hub
+from tactful_training.data.public.prepare import SETS, prepare
 from tactful_training.errors import DataError
 
 EMOTIONS = ["joy", "anger", "neutral"]
@@ -615,31 +613,35 @@ def test_training_without_the_rows_says_how_to_make_them(place):
         load_data_set("goemotions").split("train")
 
 
+def hub_files(name, address):
+    return read_hub(address, None, SETS[name].hub_files, SETS[name].hub_line)
+
+
 def test_the_hub_is_read_through_datasets_into_the_same_files(place, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", place / "cache")
-    files = read_hub(find_set("esconv"), "original/esconv", None)
+    files = hub_files("esconv", "original/esconv")
     expected = {name: (place / "original/esconv" / name).read_text() for name in files}
     assert {name: content.decode() for name, content in files.items()} == {
         name: text.removesuffix("\n") + "\n" for name, text in expected.items()
     }
-    for split, file in find_set("goemotions").hub_files.items():
+    for split, file in SETS["goemotions"].hub_files.items():
         lines = (place / "original/goemotions" / file).read_text().splitlines()
         cells = [line.split("\t") for line in lines]
         labels = [[int(number) for number in numbers.split(",")] for _, numbers, _ in cells]
         columns = {"text": [c[0] for c in cells], "labels": labels, "id": [c[2] for c in cells]}
         (place / "hub").mkdir(exist_ok=True)
         datasets.Dataset.from_dict(columns).to_parquet(place / f"hub/{split}.parquet")
-    files = read_hub(find_set("goemotions"), "hub", None)
+    files = hub_files("goemotions", "hub")
     assert all(
         content == (place / "original/goemotions" / name).read_bytes()
         for name, content in files.items()
     )
     with pytest.raises(DataError, match="nowhere cannot be read from the Hugging Face hub"):
-        read_hub(find_set("esconv"), "nowhere", None)
+        hub_files("esconv", "nowhere")
     with pytest.raises(DataError, match="its table has changed"):
-        read_hub(find_set("goemotions"), "original/esconv", None)
+        hub_files("goemotions", "original/esconv")
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.rows import EvidenceSpan, load_data_set, read_rows, targets
+from tactful_training.data.data_set import load_data_set
+from tactful_training.data.labelled_row import EvidenceSpan, targets
+from tactful_training.data.row_files import read_rows
 from tactful_training.errors import DataError
 
 TASKS = Tasks.from_dicts(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tactful_training.data.rows import load_data_set
+from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError
 from tactful_training.evaluation.baseline import evaluate_baseline
 

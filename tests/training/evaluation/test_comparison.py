@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.bootstrap import Resamples
 from tactful_training.evaluation.comparison import Comparison

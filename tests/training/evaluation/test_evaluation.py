@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from tactful import Classifier
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.data.rows import EvidenceSpan, Row, targets
+from tactful_training.data.labelled_row import EvidenceSpan, Row, targets
 from tactful_training.errors import DataError
 from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.evaluate import evaluate_answers, evaluate_classifier

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.evaluate import evaluate_answers

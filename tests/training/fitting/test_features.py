@@ -10,7 +10,8 @@ import pytest
 
 from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 from tactful_training.config.schema import Config
-from tactful_training.data.rows import DataSet, Row, load_data_set
+from tactful_training.data.data_set import DataSet, load_data_set
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows, encode_rows
 from tactful_training.fitting.material import load_material

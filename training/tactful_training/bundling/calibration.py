@@ -24,7 +24,7 @@ from tactful_training.bundling.thresholds import (
     choose_prior_shift,
     choose_thresholds,
 )
-from tactful_training.data.rows import Row, targets
+from tactful_training.data.labelled_row import Row, targets
 
 # Strength of the pull, in rows.
 _PULL = 1.0

@@ -15,7 +15,7 @@ from tactful.reading.passes import Pass, RowOutput
 from tactful.reading.session import Session
 from tactful.reading.threads import Workers
 from tactful_training.bundling.candidates import Candidate
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ExportError
 from tactful_training.evaluation.evaluate import evaluate_readings
 from tactful_training.evaluation.results import Evaluation

@@ -11,7 +11,7 @@ from tactful.bundle.goldens import Golden, make_goldens
 from tactful.reading.engine import Engine, Labelled
 from tactful.reading.stream import Pair
 from tactful_training.bundling.candidates import Precision
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.05}
 """Largest difference of a score between processors."""

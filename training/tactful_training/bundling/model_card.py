@@ -15,7 +15,7 @@ from tactful_training.bundling.candidate_choice import Choice, quality
 from tactful_training.bundling.onnx_export import Parity
 from tactful_training.config.config_file import training_settings
 from tactful_training.config.schema import Config
-from tactful_training.data.rows import DataSet
+from tactful_training.data.data_set import DataSet
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.results import Evaluation, headline
 from tactful_training.fitting.encoder import EncoderSource

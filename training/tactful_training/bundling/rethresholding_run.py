@@ -19,7 +19,7 @@ from tactful_training.bundling.threshold_goals import (
     too_rare,
     unmet,
 )
-from tactful_training.data.labelled import load_labelled
+from tactful_training.data.data_set import load_labelled
 from tactful_training.evaluation.answers import Answers, answers_of
 from tactful_training.evaluation.evaluate import evaluate_answers
 

@@ -58,7 +58,7 @@ def benchmark(
     from tactful_training.benchmark.measure import evenly_spread, run_benchmark
     from tactful_training.benchmark.report import plot as draw
     from tactful_training.benchmark.report import render, to_json
-    from tactful_training.data.labelled import load_labelled
+    from tactful_training.data.data_set import load_labelled
 
     if plot is not None and not plot.absolute().parent.is_dir():
         raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")

@@ -37,7 +37,7 @@ def compare(
     from rich.console import Console
 
     from tactful.classifier import Classifier
-    from tactful_training.data.labelled import load_labelled
+    from tactful_training.data.data_set import load_labelled
     from tactful_training.evaluation.comparison import compare as run
     from tactful_training.evaluation.comparison import shared_tasks
     from tactful_training.evaluation.comparison_table import render_comparison

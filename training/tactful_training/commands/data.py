@@ -33,8 +33,7 @@ def check(
     require_train_extra("tactful data check")
     from rich.console import Console
 
-    from tactful_training.data.check import check_data
-    from tactful_training.data.rendering import render_report
+    from tactful_training.data.data_check import check_data, render_report
 
     report = check_data(path)
     if json_output:
@@ -86,7 +85,7 @@ def prepare(
     from rich.console import Console
 
     from tactful_training.data.public.prepare import prepare as run
-    from tactful_training.data.public.rendering import render_prepared
+    from tactful_training.data.public.prepare import render_prepared
 
     with _terminated_like_interrupted():
         prepared = run(name, source, out, fold=fold, accept_differences=accept_differences)

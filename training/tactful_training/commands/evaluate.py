@@ -48,7 +48,7 @@ def evaluate(
     from rich.progress import track
 
     from tactful.classifier import Classifier
-    from tactful_training.data.labelled import load_labelled
+    from tactful_training.data.data_set import load_labelled
     from tactful_training.evaluation.evaluate import evaluate_readings
     from tactful_training.evaluation.tables import render_evaluation
 

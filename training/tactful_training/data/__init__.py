@@ -1,1 +1,5 @@
-"""Data sets: the card that names the tasks, the rows, and checks on both."""
+"""Labelled data: what people labelled becomes rows that can be learnt and measured from.
+
+A folder with a card and files of rows (JSONL, CSV, Parquet) comes in; checked rows, their targets
+and a report of what is wrong with them go out.
+"""

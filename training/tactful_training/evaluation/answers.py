@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tactful.reading.decisions import Heads
 from tactful.reading.readings import LabelReading, Reading
 from tactful.reading.tasks import Tasks
-from tactful_training.data.rows import Row, targets
+from tactful_training.data.labelled_row import Row, targets
 from tactful_training.evaluation.bootstrap import Floats
 from tactful_training.evaluation.evidence_overlap import Spans
 

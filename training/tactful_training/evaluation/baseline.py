@@ -19,7 +19,8 @@ from sklearn.pipeline import FeatureUnion
 
 from tactful.reading.tasks import Tasks
 from tactful_training.bundling.thresholds import choose_thresholds
-from tactful_training.data.rows import DataSet, Row, targets
+from tactful_training.data.data_set import DataSet
+from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError
 from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.bootstrap import RESAMPLES

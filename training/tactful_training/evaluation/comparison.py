@@ -10,8 +10,8 @@ import numpy as np
 
 from tactful.classifier import Classifier
 from tactful.reading.tasks import Tasks
-from tactful_training.data.labelled import task_differences
-from tactful_training.data.rows import Row
+from tactful_training.data.data_set import task_differences
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.answers import Answers, answers_of
 from tactful_training.evaluation.bootstrap import LEVEL, RESAMPLES, Resamples

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tactful.output.terminal import visible
-from tactful_training.data.rendering import NO_LABEL
+from tactful_training.data.data_check import NO_LABEL
 from tactful_training.evaluation.comparison import Comparison
 from tactful_training.evaluation.flips import Flip
 from tactful_training.evaluation.paired_differences import Difference, TaskComparison

@@ -16,7 +16,7 @@ from tactful.classifier import Classifier
 from tactful.reading.decisions import Heads
 from tactful.reading.readings import Reading
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.answers import Answers, answers_of
 from tactful_training.evaluation.bootstrap import RESAMPLES, Estimate, Floats, Resamples

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.bootstrap import Floats
 
 Spans = Mapping[tuple[str, str], Sequence[tuple[int, int]]]

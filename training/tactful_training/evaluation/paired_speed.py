@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tactful.classifier import Classifier
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 
 _REPLIES = 48  # a second or two for a default bundle on one core
 _ROUNDS = 3

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.rows import Row
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.bootstrap import Estimate, Floats, Resamples
 from tactful_training.evaluation.metrics import decision_counts, ratio

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Encoded, ReplyEncoding, Window
 from tactful.reading.tasks import Tasks
-from tactful_training.data.rows import Row, targets
+from tactful_training.data.labelled_row import Row, targets
 
 # Batches of one length are cut from stretches of this many batches, so that which rows meet
 # in a batch still differs from epoch to epoch.

@@ -16,7 +16,8 @@ from tactful.reading.tasks import Tasks
 from tactful_training.config.config_file import digest, load_config
 from tactful_training.config.schema import Config
 from tactful_training.config.shipped import DEFAULT_CONFIG, shipped_root
-from tactful_training.data.rows import SPLITS, DataSet, Row, load_data_set, targets
+from tactful_training.data.data_set import SPLITS, DataSet, load_data_set
+from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tactful.bundle.addresses import tracking_uri
 from tactful.classifier import Classifier
 from tactful_training.config.config_file import load_config
-from tactful_training.data.labelled import load_labelled
+from tactful_training.data.data_set import load_labelled
 from tactful_training.errors import DataError, RunError
 from tactful_training.evaluation.answers import answers_of
 from tactful_training.evaluation.comparison import Comparison, compare, shared_tasks

@@ -13,9 +13,10 @@ import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.public.rows import Row, Splits, text_of
+from tactful_training.data.public.original_files import Converted, text_of
 from tactful_training.errors import DataError
 
 FOLDS = 5
@@ -37,11 +38,11 @@ _IGNORED = re.compile(r"&(?:amp;)*#?\w{1,8};|(?:sub)?reddit|[\W_]", re.IGNORECAS
 _Table = Sequence[Mapping[str, str]]
 
 
-def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
+def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Converted:
     """One of five folds, drawn by seeker post; every row is a test row of exactly one fold."""
     tables = {mechanism: _table(file, files[file]) for mechanism, file in _FILES.items()}
     _check_same_pairs(tables)
-    rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    rows: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
     seen: Counter[str] = Counter()
     marked = lost = 0
     for line in range(len(tables[_TEXTS])):
@@ -51,7 +52,7 @@ def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
         lost += missing
         rows[split_of(row["group"], fold)].append(row)
     notes = f"{marked} rationales were found in their response, {lost} were not and are left out"
-    return Splits(rows, notes=[notes])
+    return Converted(rows, notes=[notes])
 
 
 def split_of(seeker_post: str, fold: int) -> str:
@@ -101,7 +102,9 @@ def _check_same_pairs(tables: Mapping[str, _Table]) -> None:
             )
 
 
-def _row(records: Mapping[str, Mapping[str, str]], seen: Counter[str]) -> tuple[Row, int]:
+def _row(
+    records: Mapping[str, Mapping[str, str]], seen: Counter[str]
+) -> tuple[dict[str, Any], int]:
     """The row of one pair, and how many rationales were not found in its response."""
     pair = records[_TEXTS]
     name = f"{pair['sp_id']}-{pair['rp_id']}"
@@ -119,7 +122,7 @@ def _row(records: Mapping[str, Mapping[str, str]], seen: Counter[str]) -> tuple[
             {"task": MECHANISMS, "label": mechanism, "start": start, "end": end}
             for start, end in sorted(filter(None, spans))
         ]
-    row: Row = {
+    row: dict[str, Any] = {
         "id": name if seen[name] == 1 else f"{name}-{seen[name]}",
         "group": pair["sp_id"],
         "context": pair["seeker_post"],

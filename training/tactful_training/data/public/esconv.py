@@ -11,28 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.public.rows import Row, Splits, lines_of
+from tactful_training.data.public.original_files import Converted, lines_of
 from tactful_training.errors import DataError
 
 TASK = "strategy"
 CONTEXT_TURNS = 3
-_FILES = {"train": "train.txt", "validation": "valid.txt", "test": "test.txt"}
+FILES = {"train": "train.txt", "validation": "valid.txt", "test": "test.txt"}
 _SPEAKERS = {"usr": "Seeker", "sys": "Supporter"}
 
 
-def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
+def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Converted:
     """The official split; each supporter turn with what was said in the turns before it."""
     known = tasks.named(TASK).names
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     problems = []
-    for split, file in _FILES.items():
+    for split, file in FILES.items():
         rows[split] = []
         for number, (place, line) in enumerate(lines_of(file, files[file]), start=1):
             try:
                 rows[split] += _rows(place, f"{split}-{number:04d}", _dialogue(place, line), known)
             except DataError as error:
                 problems.append(str(error))
-    return Splits(rows, problems)
+    return Converted(rows, problems)
 
 
 def hub_line(row: Mapping[str, Any]) -> str:
@@ -58,7 +58,7 @@ def _dialogue(place: str, line: str) -> Sequence[Mapping[str, str]]:
 
 def _rows(
     place: str, dialogue: str, turns: Sequence[Mapping[str, str]], known: Sequence[str]
-) -> Iterator[Row]:
+) -> Iterator[dict[str, Any]]:
     for number, turn in enumerate(turns, start=1):
         if turn["speaker"] != "sys":
             continue

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.public.rows import Row, Splits, lines_of
+from tactful_training.data.public.original_files import Converted, lines_of
 from tactful_training.errors import DataError
 
 TASK = "emotions"
 _LABELS = "labels.txt"
-_FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 
 
-def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
+def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Converted:
     """The official split; a comment is a reply without context."""
     names = tasks.named(TASK).names
     problems = []
@@ -30,15 +30,15 @@ def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Splits:
             problems.append(
                 f"{_LABELS} names {', '.join(seen)}; expected {', '.join(names)}, in this order"
             )
-    rows: dict[str, list[Row]] = {}
-    for split, file in _FILES.items():
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for split, file in FILES.items():
         rows[split] = []
         for place, line in lines_of(file, files[file]):
             try:
                 rows[split].append(_row(place, line, names))
             except DataError as error:
                 problems.append(str(error))
-    return Splits(rows, problems)
+    return Converted(rows, problems)
 
 
 def hub_line(row: Mapping[str, Any]) -> str:
@@ -46,7 +46,7 @@ def hub_line(row: Mapping[str, Any]) -> str:
     return f"{row['text']}\t{','.join(map(str, row['labels']))}\t{row['id']}"
 
 
-def _row(place: str, line: str, names: tuple[str, ...]) -> Row:
+def _row(place: str, line: str, names: tuple[str, ...]) -> dict[str, Any]:
     cells = line.split("\t")
     if len(cells) != 3:
         raise DataError(f"{place}: {len(cells)} cells; expected text, label numbers, comment id")

@@ -4,35 +4,72 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.text import Text
+
 from tactful.disk import sync_folder
+from tactful.reading.tasks import Tasks
 from tactful.storage import replace_folder, write_file
 from tactful_training.config.shipped import find_data_set
-from tactful_training.data.cards import CARD, ORIGINALS, Card, read_card
-from tactful_training.data.check import SplitCounts, count_labels
-from tactful_training.data.public.hub import read_hub
-from tactful_training.data.public.originals import (
-    Found,
+from tactful_training.data.data_card import (
+    CARD,
+    ORIGINALS,
+    Card,
     Originals,
+    card_for,
+    read_card,
+    read_originals,
+    recorded_fold,
+)
+from tactful_training.data.data_check import SplitCounts, count_labels, counts_table
+from tactful_training.data.data_set import SPLITS
+from tactful_training.data.public import epitome, esconv, goemotions
+from tactful_training.data.public.original_files import (
+    Converted,
+    Found,
     count_differences,
-    counts_of,
     digest_differences,
     read_folder,
-    read_originals,
+    read_hub,
 )
-from tactful_training.data.public.record import card_for, recorded_fold
-from tactful_training.data.public.sets import chosen_fold, find_set
-from tactful_training.data.rows import SPLITS, scan_rows
+from tactful_training.data.row_files import scan_rows
 from tactful_training.errors import DataError
 
 _FILES = (CARD, *(f"{split}.jsonl" for split in SPLITS))
 _MAX_LISTED = 20
 _MAX_UNUSABLE = 5  # of those, so that differing counts are listed too
 _HOME = Path("data_cards")
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """How one set is read.
+
+    Attributes:
+        to_rows: from the original files (name to content), the card's tasks and the fold to rows.
+        hub_line: a row of the table on the Hugging Face hub as a line of the original file.
+        hub_files: name of a split on the hub to the original file that it stands for; none where
+            the set is not read from there.
+        folds: how many folds there are to choose from; 0 where the split is the official one.
+    """
+
+    to_rows: Callable[[Mapping[str, bytes], Tasks, int], Converted]
+    hub_line: Callable[[Mapping[str, Any]], str] = str
+    hub_files: Mapping[str, str] = field(default_factory=dict)
+    folds: int = 0
+
+
+SETS = {
+    "goemotions": PublicSet(goemotions.to_rows, goemotions.hub_line, goemotions.FILES),
+    "esconv": PublicSet(esconv.to_rows, esconv.hub_line, esconv.FILES),
+    "epitome": PublicSet(epitome.to_rows, folds=epitome.FOLDS),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +98,10 @@ class Prepared:
             "set": self.name,
             "folder": str(self.folder),
             "fold": self.fold,
-            "splits": counts_of(self.counts),
+            "splits": {
+                split: {"rows": each.rows, "groups": each.groups, "labels": each.labels}
+                for split, each in self.counts.items()
+            },
             "differences": list(self.differences),
             "notes": list(self.notes),
         }
@@ -92,14 +132,15 @@ def prepare(
     """
     if not source:
         raise DataError("--source is empty; give the folder of the original files")
-    number = chosen_fold(name, fold)
+    chosen = _chosen(name, fold)
+    number = fold or 1
     out = _HOME / name if out is None else out
     card = read_card(find_data_set(name))
     expected = read_originals(card)
     _check_replaceable(out, name)
-    made = number if find_set(name).folds else None
+    made = number if chosen.folds else None
     earlier = recorded_fold(read_card(out)) if (out / CARD).is_file() else None
-    found, differences, notes = _read(name, source, expected)
+    found, differences, notes = _read(chosen, source, expected)
 
     def refusal(obstacles: Sequence[str]) -> DataError:
         return _refusal(name, source, obstacles, None if accept_differences else differences)
@@ -107,12 +148,12 @@ def prepare(
     if found.lacking:
         raise refusal(found.lacking)
     try:
-        splits = find_set(name).to_rows(found.files, card.tasks, number)
+        converted = chosen.to_rows(found.files, card.tasks, number)
     except DataError as error:
         raise refusal([str(error)]) from error
-    unusable = list(splits.problems)
+    unusable = list(converted.problems)
     contents = {}
-    for split, rows in splits.rows.items():
+    for split, rows in converted.rows.items():
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         contents[f"{split}.jsonl"] = "".join(f"{line}\n" for line in lines).encode()
 
@@ -146,10 +187,24 @@ def prepare(
         notes.append(f"fold {made} is not named in {out}, whose card is kept; --out has it named")
     if earlier not in (None, made):
         notes.append(f"fold {earlier}, which was in {out}, has been replaced")
-    return Prepared(name, out, made, counts, differences, [*notes, *splits.notes])
+    return Prepared(name, out, made, counts, differences, [*notes, *converted.notes])
 
 
-def _read(name: str, source: str, expected: Originals) -> tuple[Found, list[str], list[str]]:
+def _chosen(name: str, fold: int | None) -> PublicSet:
+    """The set of that name, which has that fold if one is given."""
+    if name not in SETS:
+        raise DataError(f"no public set {name!r}; there are: {', '.join(SETS)}")
+    folds = SETS[name].folds
+    if fold is not None and not folds:
+        raise DataError(f"{name} has an official split and no folds; leave --fold out")
+    if fold is not None and not 1 <= fold <= folds:
+        raise DataError(f"{name} has the folds 1 to {folds}, not {fold}")
+    return SETS[name]
+
+
+def _read(
+    chosen: PublicSet, source: str, expected: Originals
+) -> tuple[Found, list[str], list[str]]:
     """The original files, how their digests differ, and what to note."""
     folder = Path(source)
     if folder.is_dir():
@@ -157,7 +212,7 @@ def _read(name: str, source: str, expected: Originals) -> tuple[Found, list[str]
         return found, digest_differences(found.files, expected.files), []
     hub = expected.hub
     if hub is not None and hub.id == source:
-        found = Found(read_hub(find_set(name), hub.id, hub.config), [])
+        found = Found(read_hub(hub.id, hub.config, chosen.hub_files, chosen.hub_line), [])
         return found, [], ["read from the hub: rows and labels were counted, digests not compared"]
     allowed = f", or {hub.id} for the Hugging Face hub" if hub is not None else ""
     raise DataError(f"{source} is no folder; --source is that of the original files{allowed}")
@@ -209,4 +264,20 @@ def _refusal(
     return DataError(
         f"{source} does not hold {what} (nothing was written):{listed}\n"
         f"Its card says where to get them; --accept-differences {covered}."
+    )
+
+
+def render_prepared(prepared: Prepared) -> RenderableType:
+    """Lay out what each split holds, then what differs and what to know."""
+    fold = "" if prepared.fold is None else f", fold {prepared.fold}"
+    setting = shlex.quote(f"data.folder={prepared.folder}")
+    bundle = shlex.quote(f"models/{prepared.folder.name}")
+    lines = [Text(note) for note in prepared.notes]
+    lines += [
+        Text.assemble(("accepted: ", "yellow"), difference) for difference in prepared.differences
+    ]
+    return Group(
+        counts_table(f"{prepared.folder} ({prepared.name}{fold})", prepared.counts),
+        *lines,
+        Text(f"tactful train {prepared.name} --set {setting} --out {bundle}"),
     )

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
 from tactful.reading.tasks import Tasks
-from tactful_training.data.cards import read_card
-from tactful_training.data.duplicates import near_duplicates, normalised
-from tactful_training.data.records import SUFFIXES
-from tactful_training.data.row import Row
-from tactful_training.data.rows import MAX_LISTED, load_data_set, scan_rows
+from tactful_training.data.data_card import read_card
+from tactful_training.data.data_set import load_data_set
+from tactful_training.data.labelled_row import Row
+from tactful_training.data.near_duplicates import near_duplicates, normalised
+from tactful_training.data.row_files import MAX_LISTED, SUFFIXES, scan_rows
 from tactful_training.errors import DataError
 
 # Customers are answered in formulas: "Thanks for letting us know." in two splits leaks nothing.
 SHORT_REPLY = 8  # words
+NO_LABEL = "(no label)"
+"""Instead of labels where none of a multi-label task applies; a label may be called "none"."""
 
 _Splits = Mapping[str, Sequence[Row]]
 
@@ -56,9 +62,9 @@ class SplitCounts:
 
     rows: int
     groups: int
-    labels: Mapping[str, Mapping[str, int]]
-    none: Mapping[str, int]
-    unknown: Mapping[str, int]
+    labels: dict[str, dict[str, int]]
+    none: dict[str, int]
+    unknown: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -85,26 +91,8 @@ class DataReport:
         return {
             "path": str(self.path),
             "ok": self.ok,
-            "splits": {
-                name: {
-                    "rows": counts.rows,
-                    "groups": counts.groups,
-                    "labels": {task: dict(labels) for task, labels in counts.labels.items()},
-                    "none": dict(counts.none),
-                    "unknown": dict(counts.unknown),
-                }
-                for name, counts in self.splits.items()
-            },
-            "findings": [
-                {
-                    "check": finding.check,
-                    "problem": finding.problem,
-                    "message": finding.message,
-                    "count": finding.count,
-                    "examples": list(finding.examples),
-                }
-                for finding in self.findings
-            ],
+            "splits": {name: asdict(counts) for name, counts in self.splits.items()},
+            "findings": [asdict(finding) for finding in self.findings],
         }
 
 
@@ -132,37 +120,47 @@ def check_data(path: Path) -> DataReport:
     for name, file in files.items():
         splits[name], problems = scan_rows(file, tasks)
         unusable += problems if splits[name] or problems else [f"{file} holds no rows"]
+    counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}
     found = [_finding("rows", True, "rows cannot be used", unusable)]
     found += _across_splits(splits)
-    found += _within_splits(splits, tasks)
+    found += _within_splits(splits)
+    absent = [
+        f"{name}: {task} {label!r}"
+        for name, split in counts.items()
+        for task, labels in split.labels.items()
+        for label, count in labels.items()
+        if not count
+    ]
+    found.append(_finding("labels_absent", False, "labels never occur in a split", absent))
     findings = sorted((one for one in found if one.count), key=lambda one: not one.problem)
-    counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}
     return DataReport(path, counts, tuple(findings))
 
 
 def _across_splits(splits: _Splits) -> list[Finding]:
     """What lets a model see in training what it is measured on."""
-    words = {name: [normalised(row.reply) for row in rows] for name, rows in splits.items()}
+    replies = {name: [normalised(row.reply) for row in rows] for name, rows in splits.items()}
+    pairs = {
+        name: [
+            (normalised(row.context or ""), reply) for row, reply in zip(rows, said, strict=True)
+        ]
+        for (name, rows), said in zip(splits.items(), replies.values(), strict=True)
+    }
     same: list[str] = []
     alike: list[str] = []
     short: list[str] = []
     for earlier, later in combinations(splits, 2):
-        places = {
-            (normalised(row.context or ""), text): row.id
-            for row, text in zip(splits[earlier], words[earlier], strict=True)
-        }
+        ids = dict(zip(pairs[earlier], (row.id for row in splits[earlier]), strict=True))
         repeated = set()
-        for row, text in zip(splits[later], words[later], strict=True):
-            other = places.get((normalised(row.context or ""), text))
-            if other is not None:
+        for row, pair in zip(splits[later], pairs[later], strict=True):
+            if pair in ids:
                 repeated.add(row.id)
-                same.append(f"{later} {row.id!r} = {earlier} {other!r}")
-        for match in near_duplicates(words[later], words[earlier]):
-            row, other_row = splits[later][match.text], splits[earlier][match.other]
+                same.append(f"{later} {row.id!r} = {earlier} {ids[pair]!r}")
+        for match in near_duplicates(replies[later], replies[earlier]):
+            row, other = splits[later][match.text], splits[earlier][match.other]
             if row.id not in repeated:
-                listed = short if len(words[later][match.text].split()) < SHORT_REPLY else alike
+                listed = short if len(replies[later][match.text].split()) < SHORT_REPLY else alike
                 listed.append(
-                    f"{later} {row.id!r} ~ {earlier} {other_row.id!r} ({match.similarity:.2f})"
+                    f"{later} {row.id!r} ~ {earlier} {other.id!r} ({match.similarity:.2f})"
                 )
     return [
         _finding("ids", True, "ids are in more than one split", _shared(splits, "id")),
@@ -178,7 +176,7 @@ def _across_splits(splits: _Splits) -> list[Finding]:
     ]
 
 
-def _within_splits(splits: _Splits, tasks: Tasks) -> list[Finding]:
+def _within_splits(splits: _Splits) -> list[Finding]:
     marked = {span.task for rows in splits.values() for row in rows for span in row.evidence}
     repeated: list[str] = []
     undecided: list[str] = []
@@ -198,20 +196,12 @@ def _within_splits(splits: _Splits, tasks: Tasks) -> list[Finding]:
                 for task, label in sorted(decided - shown)
                 if task in marked
             ]
-    absent = [
-        f"{name}: {task.name} {label!r}"
-        for name, rows in splits.items()
-        for task in tasks
-        for label, count in count_labels(rows, tasks).labels[task.name].items()
-        if not count
-    ]
     return [
         _finding("repeats", False, "rows repeat reply and context within a split", repeated),
         _finding(
             "evidence_undecided", False, "evidence is for labels the row does not have", undecided
         ),
         _finding("evidence_missing", False, "labels have no evidence in their row", unmarked),
-        _finding("labels_absent", False, "labels never occur in a split", absent),
     ]
 
 
@@ -251,3 +241,41 @@ def count_labels(rows: Sequence[Row], tasks: Tasks) -> SplitCounts:
         },
         unknown={task.name: sum(row.labels[task.name] is None for row in rows) for task in tasks},
     )
+
+
+def render_report(report: DataReport) -> RenderableType:
+    """Lay out the label counts of every split, then what was found."""
+    parts: list[RenderableType] = [counts_table(str(report.path), report.splits)]
+    for finding in report.findings:
+        kind, style = ("problem", "bold red") if finding.problem else ("warning", "yellow")
+        parts.append(Text.assemble((f"{kind}: ", style), f"{finding.count} {finding.message}"))
+        parts += [Text(f"  - {example}") for example in finding.examples]
+        if finding.count > len(finding.examples):
+            parts.append(Text(f"  - and {finding.count - len(finding.examples)} more"))
+    parts.append(
+        Text("No problem found.", "green") if report.ok else Text("Problems found.", "bold red")
+    )
+    return Group(*parts)
+
+
+def counts_table(title: str, splits: Mapping[str, SplitCounts]) -> Table:
+    """Rows, groups and labels of every split."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("label")
+    for name in splits:
+        table.add_column(name, justify="right")
+    for heading, numbers in _lines(list(splits.values())):
+        table.add_row(Text(heading), *map(str, numbers), end_section=heading == "groups")
+    return table
+
+
+def _lines(splits: list[SplitCounts]) -> Iterator[tuple[str, list[int]]]:
+    yield "rows", [split.rows for split in splits]
+    yield "groups", [split.groups for split in splits]
+    for task, labels in splits[0].labels.items():
+        for label in labels:
+            yield f"{task}: {label}", [split.labels[task][label] for split in splits]
+        if task in splits[0].none:
+            yield f"{task}: {NO_LABEL}", [split.none[task] for split in splits]
+        if any(unknown := [split.unknown[task] for split in splits]):
+            yield f"{task}: unknown", unknown

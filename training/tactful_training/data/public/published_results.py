@@ -1,6 +1,6 @@
 """The figures of docs/benchmarks.md, from what `make benchmarks` left in two folders.
 
-    python -m tactful_training.data.public.figures [FOLDER]
+    python -m tactful_training.data.public.published_results [FOLDER]
 
 prints a Markdown table: the mean over seeds or folds, its standard deviation, and each value; of
 speeds and sizes the median.

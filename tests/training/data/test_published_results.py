@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from tactful_training.config.schema import Config
-from tactful_training.data.public.figures import lines
+from tactful_training.data.public.published_results import lines
 from tactful_training.run import train
 
 

@@ -1,4 +1,4 @@
-"""The three file formats of rows, each read into plain records that know where they stand."""
+"""Files of rows, in three formats: each record is taken out and made a labelled row."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tactful.strict_json import unique_keys
+from tactful.reading.tasks import Tasks
+from tactful_training.data.labelled_row import Row, RowError, RowParser, parse_json
 from tactful_training.errors import DataError
 
+MAX_LISTED = 10
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 # A cell may hold a whole e-mail thread; the csv module's own limit is 128 KiB.
 _LONGEST_CELL = 2**31 - 1
 
 
-class Record(NamedTuple):
+class _Record(NamedTuple):
     """One row as it stands in its file.
 
     Attributes:
@@ -31,15 +33,60 @@ class Record(NamedTuple):
     problem: str | None = None
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """Yield the rows of a file in order; blank lines are skipped.
+def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[Row]:
+    """Read the rows of a .jsonl, .csv or .parquet file, all of which must be usable.
 
     Args:
-        path: a file ending in .jsonl, .csv or .parquet.
+        path: the file.
+        tasks: the tasks that labels and evidence may name.
+        require_labels: whether a row must say something of its labels, be it null for a task.
 
     Raises:
-        DataError: the file is missing, unreadable or in another format.
+        DataError: the file or a row cannot be used; the first ten rows are listed by line.
     """
+    rows, problems = scan_rows(path, tasks, require_labels=require_labels)
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems[:MAX_LISTED])
+        if len(problems) > MAX_LISTED:
+            listed += f"\n  - and {len(problems) - MAX_LISTED} more"
+        raise DataError(f"{path}: {len(problems)} rows cannot be used:{listed}")
+    if not rows:
+        raise DataError(f"{path} holds no rows")
+    return rows
+
+
+def scan_rows(
+    path: Path, tasks: Tasks, *, require_labels: bool = True
+) -> tuple[list[Row], list[str]]:
+    """Read the rows of a file as `read_rows` does, however many are not usable.
+
+    Returns:
+        The usable rows, and for each other one ``file:line: what is wrong``.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    rows: list[Row] = []
+    places: dict[str, str] = {}
+    problems: list[str] = []
+    parser = RowParser(tasks, flat=path.suffix.lower() != ".jsonl", require_labels=require_labels)
+    for record in _records(path):
+        try:
+            if record.values is None:
+                raise RowError(record.problem)
+            row = parser.parse(record.values, record.place)
+            if row.id in places:
+                raise RowError(f"id {row.id!r} was used before, at {places[row.id]}")
+        except RowError as error:
+            problems.append(f"{record.place}: {error}")
+        else:
+            places[row.id] = record.place
+            rows.append(row)
+    return rows, problems
+
+
+def _records(path: Path) -> Iterator[_Record]:
+    """The records of a file in order; blank lines are skipped."""
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -51,17 +98,7 @@ def read_records(path: Path) -> Iterator[Record]:
     return reader(path, content)
 
 
-def parse_json(text: str) -> Any:
-    """Parse JSON; an object that has a key twice is an error, as only one value would count.
-
-    Raises:
-        ValueError: says what is wrong.
-        RecursionError: it is nested too deeply.
-    """
-    return json.loads(text, object_pairs_hook=unique_keys)
-
-
-def _jsonl(path: Path, content: bytes) -> Iterator[Record]:
+def _jsonl(path: Path, content: bytes) -> Iterator[_Record]:
     content = content.removeprefix(b"\xef\xbb\xbf")
     # Lines end at \n alone: JSON text may hold U+2028 and others that str.splitlines splits at.
     for number, line in enumerate(content.split(b"\n"), start=1):
@@ -71,19 +108,19 @@ def _jsonl(path: Path, content: bytes) -> Iterator[Record]:
         try:
             values = parse_json(line.decode("utf-8"))
         except UnicodeDecodeError as error:
-            yield Record(place, None, f"not UTF-8 text (byte {error.start + 1} of the line)")
+            yield _Record(place, None, f"not UTF-8 text (byte {error.start + 1} of the line)")
         except json.JSONDecodeError as error:
-            yield Record(place, None, f"not valid JSON: {error.msg} (column {error.colno})")
+            yield _Record(place, None, f"not valid JSON: {error.msg} (column {error.colno})")
         except (ValueError, RecursionError) as error:
-            yield Record(place, None, f"not usable JSON: {error}")
+            yield _Record(place, None, f"not usable JSON: {error}")
         else:
             if isinstance(values, dict):
-                yield Record(place, values)
+                yield _Record(place, values)
             else:
-                yield Record(place, None, 'each line must be a JSON object like {"id": …}')
+                yield _Record(place, None, 'each line must be a JSON object like {"id": …}')
 
 
-def _csv(path: Path, content: bytes) -> Iterator[Record]:
+def _csv(path: Path, content: bytes) -> Iterator[_Record]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,7 +133,7 @@ def _csv(path: Path, content: bytes) -> Iterator[Record]:
         csv.field_size_limit(before)
 
 
-def _csv_records(path: Path, text: str) -> list[Record]:
+def _csv_records(path: Path, text: str) -> list[_Record]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next((cells for cells in reader if cells), None)
@@ -111,16 +148,16 @@ def _csv_records(path: Path, text: str) -> list[Record]:
             if not cells:
                 continue
             if len(cells) == len(header):
-                records.append(Record(place, dict(zip(header, cells, strict=True))))
+                records.append(_Record(place, dict(zip(header, cells, strict=True))))
             else:
                 problem = f"{len(cells)} cells, but {len(header)} columns are named"
-                records.append(Record(place, None, problem))
+                records.append(_Record(place, None, problem))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
     return records
 
 
-def _parquet(path: Path, content: bytes) -> Iterator[Record]:
+def _parquet(path: Path, content: bytes) -> Iterator[_Record]:
     import pyarrow
     import pyarrow.parquet
 
@@ -129,4 +166,4 @@ def _parquet(path: Path, content: bytes) -> Iterator[Record]:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
     for number, values in enumerate(rows, start=1):
-        yield Record(f"{path}: row {number}", values)
+        yield _Record(f"{path}: row {number}", values)

@@ -13,13 +13,17 @@ column for each task, named ``strategies`` or ``labels.strategies``:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.data.records import Record, parse_json
+from tactful.strict_json import unique_keys
 
 _UNKNOWN = "null"
 MAX_SHOWN = 80  # characters of a wrong value in a message
@@ -89,13 +93,14 @@ class RowParser:
             for label in task.labels:
                 self.tasks_of.setdefault(label, []).append(task.name)
 
-    def parse(self, record: Record) -> Row:
-        """Check a record and make it a row; RowError says what is wrong with it."""
-        if record.values is None:
-            raise RowError(record.problem)
-        values = dict(record.values)
+    def parse(self, values: dict[str, Any], place: str) -> Row:
+        """Check the values of a record, and make it a row of what is taken out of them.
+
+        Raises:
+            RowError: says what is wrong with it.
+        """
         if not self.require_labels:  # replies as they come, not a data set
-            values.setdefault("id", record.place)
+            values.setdefault("id", place)
         for required in ("id", "reply"):
             if required not in values:
                 raise RowError(f"no {required!r}; the columns are: {', '.join(map(str, values))}")
@@ -229,6 +234,16 @@ def _text(values: dict[str, Any], column: str) -> str | None:
     return value
 
 
+def parse_json(text: str) -> Any:
+    """Parse JSON; an object that has a key twice is an error, as only one value would count.
+
+    Raises:
+        ValueError: says what is wrong.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=unique_keys)
+
+
 def _json(text: str, column: str) -> Any:
     try:
         return parse_json(text)
@@ -248,3 +263,21 @@ def _known(kind: str, given: object, allowed: Mapping[str, object], task: str = 
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def targets(rows: Sequence[Row], tasks: Tasks) -> NDArray[np.float32]:
+    """What the model should answer.
+
+    Returns:
+        float32[R, L]: 1 where a label applies, 0 where not, NaN where its task is unknown.
+    """
+    table = np.full((len(rows), tasks.size), np.nan, dtype=np.float32)
+    for task, place in tasks.slices.items():
+        for target, row in zip(table, rows, strict=True):
+            decided = row.labels[task]
+            if decided is None:
+                continue
+            target[place] = 0.0
+            for label in (decided,) if isinstance(decided, str) else decided:
+                target[tasks.columns[task, label]] = 1.0
+    return table

@@ -1,76 +1,36 @@
-"""What a card says the original files must be, and reading them from a folder."""
+"""The original files of a public set: read from a folder or the hub, and compared with the card."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from tactful_training.data.cards import ORIGINALS, Card
-from tactful_training.data.check import SplitCounts
+from tactful_training.data.data_card import Counts
+from tactful_training.data.data_check import SplitCounts
 from tactful_training.errors import DataError
 
 _ALL = "all"
 _MAX_BESIDE = 20
-_Count = Annotated[int, Field(ge=0)]
-_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Hub(_Section):
-    """Where the Hugging Face hub has the set."""
-
-    id: str
-    config: str | None = None
-
-
-class Counts(_Section):
-    """What a split must hold: rows, and rows that have each label, by task."""
-
-    rows: _Count
-    labels: dict[str, dict[str, _Count]]
-
-
-class Originals(_Section):
-    """The block ``originals`` of a card's front matter.
+@dataclass(frozen=True)
+class Converted:
+    """What a public set's files became.
 
     Attributes:
-        set: name of the set.
-        files: original file to its SHA-256.
-        counts: split to what it must hold; ``all`` stands for all splits together.
-        hub: where the hub has it, if it can be read from there.
+        rows: split name to its rows, as a data set's JSONL holds them.
+        problems: records that cannot be used, each as ``file:line: what is wrong``.
+        notes: what a reader should know of the conversion.
     """
 
-    set: str
-    files: dict[str, _Digest]
-    counts: dict[str, Counts]
-    hub: Hub | None = None
-
-
-def read_originals(card: Card) -> Originals:
-    """What a card says of its original files.
-
-    Raises:
-        DataError: the card says nothing of them, or something else than it may.
-    """
-    if ORIGINALS not in card.front_matter:
-        raise DataError(
-            f"the front matter of {card.path} has no {ORIGINALS!r}: it is no public set"
-        )
-    try:
-        return Originals.model_validate(card.front_matter[ORIGINALS])
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join([ORIGINALS, *map(str, problem["loc"])])
-        raise DataError(f"{card.path}: {where}: {problem['msg']}") from error
+    rows: Mapping[str, list[dict[str, Any]]]
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -180,13 +140,68 @@ def count_differences(
     return lines
 
 
+def read_hub(
+    address: str,
+    config: str | None,
+    files: Mapping[str, str],
+    line: Callable[[Mapping[str, Any]], str],
+) -> dict[str, bytes]:
+    """Build the original files from the Hugging Face hub's table, through ``datasets``.
+
+    Args:
+        address: what ``datasets`` loads: the id of the set on the hub, or a folder.
+        config: its configuration, if it has several.
+        files: name of a split on the hub to the original file that it stands for.
+        line: makes the line of that file of a row of the table.
+
+    Returns:
+        File name to content. The hub's copy may differ from the original in its bytes, so that
+        only counts can be compared.
+
+    Raises:
+        DataError: the hub does not answer, or its table is another one.
+    """
+    import datasets
+
+    try:
+        table = datasets.load_dataset(address, config)
+    except Exception as error:  # what datasets raises for a hub out of reach has no common type
+        raise DataError(
+            f"{address} cannot be read from the Hugging Face hub "
+            f"({type(error).__name__}: {str(error).strip()}); give --source the folder of the "
+            "original files instead"
+        ) from error
+    try:
+        return {
+            file: "".join(f"{line(row)}\n" for row in table[split]).encode()
+            for split, file in files.items()
+        }
+    except KeyError as error:
+        raise DataError(f"{address} on the hub has no {error}: its table has changed") from error
+
+
+def text_of(name: str, content: bytes) -> str:
+    """The text of an original file, without a byte order mark and with ``\\n`` for ``\\r\\n``.
+
+    A copy that went through Windows so gives the same rows. A lone ``\\r`` is a sign of the text,
+    unless it is the last one, from a last line without its ``\\n``.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{name}:{line}: not UTF-8 text") from error
+
+
+def lines_of(name: str, content: bytes) -> Iterator[tuple[str, str]]:
+    """(``file:line``, line without its end) of every line; lines end as in `text_of`."""
+    for number, line in enumerate(text_of(name, content).removesuffix("\n").split("\n"), start=1):
+        yield f"{name}:{number}", line
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def counts_of(counts: Mapping[str, SplitCounts]) -> dict[str, Any]:
-    """Split to its numbers, as plain JSON."""
-    return {
-        split: {"rows": each.rows, "groups": each.groups, "labels": dict(each.labels)}
-        for split, each in counts.items()
-    }

@@ -1,17 +1,86 @@
-"""Labelled rows for an evaluation: from a data set, or from a file with or without a card."""
+"""A data set: a card and the splits beside it; or a file of rows alone, for an evaluation."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.data.cards import CARD, read_card
-from tactful_training.data.records import SUFFIXES
-from tactful_training.data.rows import DataSet, Row, load_data_set, read_rows
+from tactful_training.config.shipped import find_data_set
+from tactful_training.data.data_card import CARD, ORIGINALS, Card, read_card
+from tactful_training.data.labelled_row import Row
+from tactful_training.data.row_files import SUFFIXES, read_rows
 from tactful_training.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder of rows with its card.
+
+    Attributes:
+        card: the card, which names the tasks.
+        folder: where it lies.
+        files: split name to its file, for the splits that are there.
+    """
+
+    card: Card
+    folder: Path
+    files: Mapping[str, Path]
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks that the card names."""
+        return self.card.tasks
+
+    def split(self, name: str, *, require_labels: bool = True) -> list[Row]:
+        """Read the rows of a split; ``require_labels`` is as for `read_rows`.
+
+        Raises:
+            DataError: there is no such split, or a row cannot be used.
+        """
+        if name not in self.files:
+            there = ", ".join(self.files) or "none"
+            wanted = ", ".join(f"{name}{suffix}" for suffix in SUFFIXES)
+            hint = (
+                f"; `tactful data prepare` makes it of the original files, see {self.card.path}"
+                if ORIGINALS in self.card.front_matter
+                else ""
+            )
+            raise DataError(f"{self.folder} has no split {name!r} ({wanted}); there: {there}{hint}")
+        return read_rows(self.files[name], self.tasks, require_labels=require_labels)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """File name to sha256 (hex) of the card and of every split."""
+        paths = [self.card.path, *self.files.values()]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def load_data_set(folder: str | Path) -> DataSet:
+    """Open a data set; its splits are read when they are asked for.
+
+    Args:
+        folder: a path, or the name of a shipped set (see `find_data_set`).
+
+    Raises:
+        DataError: no such folder, no usable card, or one split in two formats.
+    """
+    found = find_data_set(folder)
+    files: dict[str, Path] = {}
+    for split in SPLITS:
+        present = [path for suffix in SUFFIXES if (path := found / f"{split}{suffix}").is_file()]
+        if len(present) > 1:
+            names = ", ".join(path.name for path in present)
+            raise DataError(f"{found} has the split {split!r} more than once: {names}; keep one")
+        if present:
+            files[split] = present[0]
+    return DataSet(card=read_card(found), folder=found, files=files)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tactful_training.config.shipped import shipped_root
-from tactful_training.data.cards import read_card
+from tactful_training.data.data_card import read_card
 from tactful_training.errors import DataError
 
 TASK = "- {name: tone, kind: single, labels: {warm: kind, cold: curt}}"
