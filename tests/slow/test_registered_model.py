@@ -21,8 +21,8 @@ import pytest
 
 from tactful import Classifier
 from tactful_training.evaluation.bootstrap import Estimate
-from tactful_training.registry.registering import register
-from tactful_training.registry.tracking import Tracker
+from tactful_training.registry.mlflow_tracker import Tracker
+from tactful_training.registry.model_registration import register
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

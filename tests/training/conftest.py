@@ -18,11 +18,11 @@ from transformers import BertConfig, BertModel
 
 from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.config.config_file import load_config
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.material import Material, load_material
 from tactful_training.fitting.model import LabelAttentionModel
-from tactful_training.registry.tracking import Tracker
+from tactful_training.registry.mlflow_tracker import Tracker
 
 # Before anything imports MLflow: tests talk to nobody.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

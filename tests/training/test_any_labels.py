@@ -20,8 +20,8 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tactful import Classifier
-from tactful_training.config.schema import Config
-from tactful_training.evaluation.results import headline
+from tactful_training.config.config_schema import Config
+from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import print_summary
 

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from tactful import Classifier
 from tactful.errors import BundleError
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError, ExportError, RunError
-from tactful_training.evaluation.evaluate import evaluate_classifier
+from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
 from tactful_training.fitting.resuming import open_work_folder
 from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import choose_samples, print_summary

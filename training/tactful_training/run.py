@@ -21,9 +21,9 @@ from tactful_training.bundling.forms import as_served, choose_form, exportable
 from tactful_training.bundling.model_card import RunRecord
 from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.bundling.packing import pack
-from tactful_training.config.schema import Config
-from tactful_training.evaluation.evaluate import evaluate_classifier
-from tactful_training.evaluation.results import Evaluation
+from tactful_training.config.config_schema import Config
+from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
+from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
@@ -42,8 +42,8 @@ from tactful_training.fitting.resuming import WorkFolder, open_work_folder
 from tactful_training.fitting.trainer import Fitted, device_for_training, fit
 from tactful_training.fitting.validation import Validation
 from tactful_training.registry.environment import describe_environment, git_commit
-from tactful_training.registry.registering import Registration
-from tactful_training.registry.tracked_run import TrackedRun
+from tactful_training.registry.model_registration import Registration
+from tactful_training.registry.tracked_training import TrackedRun
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from tactful.classifier import Classifier
 from tactful.output.terminal import render_reading
 from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.bootstrap import Estimate
-from tactful_training.evaluation.results import headline
-from tactful_training.evaluation.tables import interval_text, value_text
-from tactful_training.registry.registering import CHALLENGER, CHAMPION, MODEL, Registration
+from tactful_training.evaluation.evaluation_results import headline
+from tactful_training.evaluation.result_tables import interval_text, value_text
+from tactful_training.registry.model_registration import CHALLENGER, CHAMPION, MODEL, Registration
 from tactful_training.run import TrainingResult
 
 _SAMPLES = 3

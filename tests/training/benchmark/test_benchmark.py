@@ -9,17 +9,25 @@ import pytest
 import torch
 from rich.console import Console
 
-from tactful_training.benchmark.footprint import import_seconds, installed_bytes
-from tactful_training.benchmark.measure import Benchmark, SystemResult, evenly_spread
-from tactful_training.benchmark.peak import operations_per_token, peak
-from tactful_training.benchmark.process import SystemProcess
-from tactful_training.benchmark.profile import profile, render_profile
-from tactful_training.benchmark.report import plot, render, to_json
-from tactful_training.benchmark.setting import Setting
+from tactful_training.benchmark.benchmark_report import plot, render, to_json
+from tactful_training.benchmark.compared_systems import Setting, SystemProcess
+from tactful_training.benchmark.operator_costs import (
+    operations_per_token,
+    peak,
+    profile,
+    render_profile,
+)
+from tactful_training.benchmark.speed_benchmark import (
+    Benchmark,
+    SystemResult,
+    evenly_spread,
+    import_seconds,
+    installed_bytes,
+)
 from tactful_training.bundling.fusion import fuse
 from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.bundling.quantisation import quantise
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import RunError
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.material import load_material

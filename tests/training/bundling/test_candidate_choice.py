@@ -11,7 +11,7 @@ from tactful.strict_json import canonical_json
 from tactful_training.bundling.candidate_choice import Choice, choice_lines, choose
 from tactful_training.bundling.candidate_measures import Measured
 from tactful_training.bundling.candidates import Candidate
-from tactful_training.config.schema import Config, Quantisation
+from tactful_training.config.config_schema import Config, Quantisation
 
 
 def measured(name: str, macro: float, evidence: float | None = 0.8) -> Any:

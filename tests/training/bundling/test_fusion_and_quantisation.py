@@ -22,7 +22,7 @@ from tactful_training.bundling.candidates import Builder
 from tactful_training.bundling.fusion import fuse
 from tactful_training.bundling.onnx_export import check_parity
 from tactful_training.bundling.quantisation import product_inputs, quantise
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import ExportError
 from tactful_training.fitting.material import Material
 from tactful_training.fitting.model import LabelAttentionModel

@@ -16,12 +16,12 @@ from tactful_training.bundling.candidate_measures import Measured
 from tactful_training.bundling.candidates import Candidate
 from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.bundling.onnx_export import Parity
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import load_data_set
 from tactful_training.data.labelled_row import targets
-from tactful_training.evaluation.answers import Answers
-from tactful_training.evaluation.evaluate import evaluate_answers
-from tactful_training.evaluation.results import headline
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.trainer import Fitted

@@ -17,7 +17,7 @@ from tactful_training.bundling.threshold_goals import choose, read_goals, too_ra
 from tactful_training.commands.thresholds import thresholds
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ConfigError, DataError
-from tactful_training.evaluation.answers import Answers
+from tactful_training.evaluation.decisions_on_rows import Answers
 
 TASKS = Tasks(
     (

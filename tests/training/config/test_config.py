@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel
 
 from tactful_training.config.config_file import Config, digest, flat, load_config
-from tactful_training.config.shipped import shipped_root
+from tactful_training.config.shipped_files import shipped_root
 from tactful_training.errors import ConfigError
 
 

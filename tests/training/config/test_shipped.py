@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tactful_training.config.shipped import find_data_set, shipped_root
+from tactful_training.config.shipped_files import find_data_set, shipped_root
 from tactful_training.errors import DataError
 
 

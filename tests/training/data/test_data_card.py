@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tactful_training.config.shipped import shipped_root
+from tactful_training.config.shipped_files import shipped_root
 from tactful_training.data.data_card import read_card
 from tactful_training.errors import DataError
 

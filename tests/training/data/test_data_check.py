@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from tactful_training.commands.data import app
-from tactful_training.config.shipped import shipped_root
+from tactful_training.config.shipped_files import shipped_root
 from tactful_training.data.data_card import read_card
 from tactful_training.data.data_check import check_data
 from tactful_training.data.near_duplicates import near_duplicates, normalised

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from tactful.storage import recover
 from tactful_training.commands.data import app
-from tactful_training.config.shipped import shipped_root
+from tactful_training.config.shipped_files import shipped_root
 from tactful_training.data.data_card import read_card, read_originals
 from tactful_training.data.data_set import load_data_set
 from tactful_training.data.public.epitome import FOLDS, locate, split_of

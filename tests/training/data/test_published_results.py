@@ -16,7 +16,7 @@ from statistics import mean
 import pytest
 from rich.console import Console
 
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.data.public.published_results import lines
 from tactful_training.run import train
 

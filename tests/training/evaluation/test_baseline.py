@@ -8,7 +8,7 @@ import pytest
 
 from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError
-from tactful_training.evaluation.baseline import evaluate_baseline
+from tactful_training.evaluation.keyword_baseline import evaluate_baseline
 
 CARD = """---
 tasks:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from tactful_training.evaluation.bootstrap import Floats, Resamples
-from tactful_training.evaluation.metrics import decision_counts, decision_statistic, ratio
+from tactful_training.evaluation.quality_metrics import decision_counts, decision_statistic, ratio
 
 
 def mean_of(values: NDArray[Any], drawn: Resamples) -> Any:

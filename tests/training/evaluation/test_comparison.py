@@ -10,13 +10,12 @@ from rich.console import Console
 
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
-from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.bootstrap import Resamples
-from tactful_training.evaluation.comparison import Comparison
-from tactful_training.evaluation.comparison_table import render_comparison
-from tactful_training.evaluation.evaluate import evaluate_answers
-from tactful_training.evaluation.paired_differences import compare_tasks
-from tactful_training.evaluation.paired_speed import Cost
+from tactful_training.evaluation.bundle_comparison import Comparison
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.paired_differences import Cost, compare_tasks
+from tactful_training.evaluation.result_tables import render_comparison
 
 INTENT = Task("intent", "single", dict.fromkeys(["common", "usual", "rare"], ""))
 TASKS = Tasks((INTENT,))

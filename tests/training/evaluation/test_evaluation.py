@@ -12,16 +12,16 @@ from tactful import Classifier
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import EvidenceSpan, Row, targets
 from tactful_training.errors import DataError
-from tactful_training.evaluation.answers import Answers
-from tactful_training.evaluation.evaluate import evaluate_answers, evaluate_classifier
-from tactful_training.evaluation.evidence_overlap import (
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import Evaluation
+from tactful_training.evaluation.quality_metrics import (
     Spans,
     evidence_counts,
     evidence_tasks,
     span_counts,
 )
-from tactful_training.evaluation.results import Evaluation
-from tactful_training.registry.metric_names import parts, paths
+from tactful_training.registry.mlflow_tracker import parts, paths
 
 STRATEGIES = Task("strategies", "multilabel", {"apology": "", "gratitude": "", "rare": ""})
 TONE = Task("tone", "single", {"warm": "", "cold": "", "odd": ""})

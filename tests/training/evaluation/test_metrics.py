@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from tactful_training.evaluation.bootstrap import Resamples
-from tactful_training.evaluation.metrics import (
+from tactful_training.evaluation.quality_metrics import (
     BINS,
     average_precision_statistic,
     calibration_bins,

@@ -8,9 +8,9 @@ import pytest
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
-from tactful_training.evaluation.answers import Answers
-from tactful_training.evaluation.evaluate import evaluate_answers
-from tactful_training.evaluation.results import Evaluation
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.evaluation.slices import slice_columns, worst_slice
 
 TASKS = Tasks(

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tactful_training.config.config_file import load_config
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.encoder import OFFLINE_PACKAGES, find_encoder, load_encoder
 from tactful_training.fitting.material import check_fit, load_material

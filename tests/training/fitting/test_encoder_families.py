@@ -25,7 +25,7 @@ from tactful.reading.passes import RowOutput, run_rows
 from tactful.reading.session import Session
 from tactful_training.bundling.candidates import Builder
 from tactful_training.bundling.onnx_export import check_parity, export_onnx
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.fitting.material import Material, load_material
 from tactful_training.fitting.model import LabelAttentionModel
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tactful.reading.encoding import EncodingLimits, ReplyEncoding
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import EncoderError

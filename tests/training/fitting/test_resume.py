@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from transformers import TrainerCallback
 
 from tactful import Classifier
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.fitting import trainer
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch

@@ -26,11 +26,11 @@ from tactful.bundle.writing import write_bundle
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.commands.compare import compare
 from tactful_training.commands.promote import promote
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError, DataError, RunError
+from tactful_training.registry.model_registration import register
 from tactful_training.registry.promotion import _lock
 from tactful_training.registry.promotion_policy import load_policy
-from tactful_training.registry.registering import register
 from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import registration_lines
 

@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tactful import Classifier
-from tactful_training.config.schema import Config
-from tactful_training.registry.tracking import Tracker
+from tactful_training.config.config_schema import Config
+from tactful_training.registry.mlflow_tracker import Tracker
 from tactful_training.run import train
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from tactful.reading.processor import instructions, processor_name
 from tactful_training.bundling.candidate_measures import Measured
-from tactful_training.config.schema import Quantisation
-from tactful_training.evaluation.results import number
+from tactful_training.config.config_schema import Quantisation
+from tactful_training.evaluation.evaluation_results import number
 
 # Rates this near are a tie, which goes to the candidate that the config names first: the choice
 # should not hang on the noise of a clock.

@@ -17,8 +17,8 @@ from tactful.reading.threads import Workers
 from tactful_training.bundling.candidates import Candidate
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ExportError
-from tactful_training.evaluation.evaluate import evaluate_readings
-from tactful_training.evaluation.results import Evaluation
+from tactful_training.evaluation.bundle_evaluation import evaluate_readings
+from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.fitting.validation import Validation
 
 # Enough replies for a steady rate in a second, few enough to time a handful of candidates.

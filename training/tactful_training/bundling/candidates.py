@@ -20,7 +20,7 @@ from tactful_training.bundling.activation_ranges import activation_ranges
 from tactful_training.bundling.attention_mask import mask_where_needed
 from tactful_training.bundling.fusion import Fused, fuse, quiet
 from tactful_training.bundling.quantisation import quantise
-from tactful_training.config.schema import CandidateName, Quantisation
+from tactful_training.config.config_schema import CandidateName, Quantisation
 from tactful_training.errors import ExportError
 
 FP32 = "fp32"

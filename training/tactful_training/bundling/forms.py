@@ -13,9 +13,9 @@ from tactful_training.bundling.candidate_choice import Choice, choice_lines, cho
 from tactful_training.bundling.candidate_measures import Measured, measure, rates
 from tactful_training.bundling.candidates import Builder
 from tactful_training.bundling.onnx_export import Parity, check_parity, export_onnx
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import ExportError
-from tactful_training.evaluation.evidence_overlap import evidence_tasks
+from tactful_training.evaluation.quality_metrics import evidence_tasks
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.material import Material
 from tactful_training.fitting.model import LabelAttentionModel, torch_forward

@@ -14,10 +14,10 @@ from tactful.reading.processor import instructions, processor_name
 from tactful_training.bundling.candidate_choice import Choice, quality
 from tactful_training.bundling.onnx_export import Parity
 from tactful_training.config.config_file import training_settings
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import DataSet
 from tactful_training.evaluation.bootstrap import Estimate
-from tactful_training.evaluation.results import Evaluation, headline
+from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.trainer import Fitted
 

@@ -13,7 +13,7 @@ from tactful.strict_json import canonical_json
 from tactful_training.bundling.golden_choice import TOLERANCES, choose_goldens
 from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.data.labelled_row import Row
-from tactful_training.evaluation.results import headline, number
+from tactful_training.evaluation.evaluation_results import headline, number
 
 
 def pack(out: Path, record: RunRecord, engine: Engine, validation: list[Row]) -> str:

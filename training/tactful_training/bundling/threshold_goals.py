@@ -16,14 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
 
 from tactful.reading.tasks import Tasks
-from tactful_training.config.yaml_files import YamlError, parse_yaml
+from tactful_training.config.strict_yaml import YamlError, parse_yaml
 from tactful_training.errors import ConfigError, DataError
-from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.bootstrap import RESAMPLES, Estimate, Floats, Resamples
-from tactful_training.evaluation.metrics import decision_counts, precision_recall_f1, ratio
-from tactful_training.evaluation.results import estimate_to_dict, number
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import estimate_to_dict, number
+from tactful_training.evaluation.quality_metrics import decision_counts, precision_recall_f1, ratio
 
 Figure = Literal["precision", "recall"]
 _GOAL = re.compile(r"(precision|recall)\s*>=\s*([0-9]*\.?[0-9]+)")
@@ -259,3 +262,28 @@ def unmet(chosen: Sequence[Chosen]) -> list[str]:
         for each in chosen
         if each.threshold is None or math.isnan(each.threshold)
     ]
+
+
+def render_chosen(chosen: Sequence[Chosen]) -> Table:
+    """A line for each goal: thresholds, and what is to be expected with 95% intervals."""
+    table = Table(title="Thresholds", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("label")
+    for heading in ("goal", "before", "now", "precision", "recall", "share of replies"):
+        table.add_column(heading, justify="right")
+    for each in chosen:
+        now = "not met" if each.threshold is None else f"{each.threshold:.3f}"
+        table.add_row(
+            Text(each.goal.label),
+            f"{each.goal.figure} >= {each.goal.least:g}",
+            f"{each.before:.3f}",
+            now,
+            *(_estimate(each.figures[name]) for name in ("precision", "recall", "rate")),
+        )
+    return table
+
+
+def _estimate(each: Estimate) -> str:
+    if not math.isfinite(each.value):
+        return "-"
+    between = f" {each.low:.2f}-{each.high:.2f}" if math.isfinite(each.low) else ""
+    return f"{each.value:.2f}{between}"

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful_training.commands.options import SplitOption
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands.shared_options import SplitOption, require_train_extra
 from tactful_training.errors import DataError
 
 
@@ -55,9 +54,9 @@ def benchmark(
     from rich.console import Console
 
     from tactful.bundle.loading import Bundle
-    from tactful_training.benchmark.measure import evenly_spread, run_benchmark
-    from tactful_training.benchmark.report import plot as draw
-    from tactful_training.benchmark.report import render, to_json
+    from tactful_training.benchmark.benchmark_report import plot as draw
+    from tactful_training.benchmark.benchmark_report import render, to_json
+    from tactful_training.benchmark.speed_benchmark import evenly_spread, run_benchmark
     from tactful_training.data.data_set import load_labelled
 
     if plot is not None and not plot.absolute().parent.is_dir():
@@ -66,8 +65,8 @@ def benchmark(
     rows = evenly_spread(load_labelled(data, split, tasks).rows, replies)
     pairs = [(row.reply, row.context) for row in rows]
     if profile:
-        from tactful_training.benchmark.profile import profile as run_profile
-        from tactful_training.benchmark.profile import render_profile
+        from tactful_training.benchmark.operator_costs import profile as run_profile
+        from tactful_training.benchmark.operator_costs import render_profile
 
         Console().print(render_profile(*run_profile(bundle, pairs)))
         return

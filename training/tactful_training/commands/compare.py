@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.commands.options import SplitOption
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands.shared_options import SplitOption, require_train_extra
 
 
 def compare(
@@ -38,9 +37,9 @@ def compare(
 
     from tactful.classifier import Classifier
     from tactful_training.data.data_set import load_labelled
-    from tactful_training.evaluation.comparison import compare as run
-    from tactful_training.evaluation.comparison import shared_tasks
-    from tactful_training.evaluation.comparison_table import render_comparison
+    from tactful_training.evaluation.bundle_comparison import compare as run
+    from tactful_training.evaluation.bundle_comparison import shared_tasks
+    from tactful_training.evaluation.result_tables import render_comparison
 
     first, second = Classifier.load(a), Classifier.load(b)
     tasks = shared_tasks(first, second)

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful_training.commands.options import SplitOption
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands.shared_options import SplitOption, require_train_extra
 from tactful_training.errors import DataError
 
 
@@ -49,8 +48,8 @@ def evaluate(
 
     from tactful.classifier import Classifier
     from tactful_training.data.data_set import load_labelled
-    from tactful_training.evaluation.evaluate import evaluate_readings
-    from tactful_training.evaluation.tables import render_evaluation
+    from tactful_training.evaluation.bundle_evaluation import evaluate_readings
+    from tactful_training.evaluation.result_tables import render_evaluation
 
     progress = Console(stderr=True)
     classifier = Classifier.load(bundle)
@@ -62,7 +61,7 @@ def evaluate(
                 f"--baseline is trained on the splits train and validation of a data set, but "
                 f"{data} is a file; name the folder of the data set, or leave --baseline out"
             )
-        from tactful_training.evaluation.baseline import evaluate_baseline
+        from tactful_training.evaluation.keyword_baseline import evaluate_baseline
 
         with progress.status("Training the baseline"):
             keywords = evaluate_baseline(labelled.data_set, labelled.tasks, labelled.rows)

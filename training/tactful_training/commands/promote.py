@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands.shared_options import require_train_extra
 
 
 def promote(

@@ -11,7 +11,7 @@ import typer
 
 from tactful.errors import MissingExtraError
 from tactful.options import JsonOption
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands.shared_options import require_train_extra
 
 
 def sweep(
@@ -43,7 +43,7 @@ def sweep(
 
     progress = Console(stderr=True)
     with progress.status("loading PyTorch"):
-        from tactful_training.sweep import sweep as run
+        from tactful_training.sweep_study import sweep as run
 
     found = run(config, set_ or [], trials=trials, out=out, console=progress)
     if json_output:

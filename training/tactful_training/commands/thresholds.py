@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful_training.commands.options import SplitOption
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands.shared_options import SplitOption, require_train_extra
 
 
 def thresholds(
@@ -45,9 +44,8 @@ def thresholds(
     require_train_extra("tactful thresholds")
     from rich.console import Console
 
-    from tactful_training.bundling.rethresholding_run import choose_and_write
-    from tactful_training.bundling.threshold_goals import LEAST_POSITIVES, unmet
-    from tactful_training.bundling.threshold_goals_table import render_chosen
+    from tactful_training.bundling.rethresholding import choose_and_write
+    from tactful_training.bundling.threshold_goals import LEAST_POSITIVES, render_chosen, unmet
 
     with Console(stderr=True).status("Reading replies"):
         result = choose_and_write(bundle, data, split, policy, out)

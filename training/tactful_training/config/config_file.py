@@ -1,6 +1,6 @@
 """The configuration of a training run, read from YAML against a strict schema.
 
-The schema (`tactful_training.config.schema`) has no defaults of its own: they are all in
+The schema (`tactful_training.config.config_schema`) has no defaults of its own: they are all in
 ``configs/default.yaml``, commented there. Any other config is a short diff that names its base
 (``extends: default.yaml``); dotted overrides (``training.epochs=3``) come last. An unknown key
 fails with the nearest allowed one.
@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tactful.strict_json import canonical_json, sha256_hex
-from tactful_training.config.schema import Config, Encoder, Encoding, Model, Training
-from tactful_training.config.shipped import DEFAULT_CONFIG, find_config
-from tactful_training.config.yaml_files import YamlError, parse_yaml
+from tactful_training.config.config_schema import Config, Encoder, Encoding, Model, Training
+from tactful_training.config.shipped_files import DEFAULT_CONFIG, find_config
+from tactful_training.config.strict_yaml import YamlError, parse_yaml
 from tactful_training.errors import ConfigError
 
 __all__ = [

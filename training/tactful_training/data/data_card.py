@@ -26,7 +26,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tactful.reading.tasks import Tasks
-from tactful_training.config.yaml_files import YamlError, parse_yaml
+from tactful_training.config.strict_yaml import YamlError, parse_yaml
 from tactful_training.errors import DataError
 
 CARD = "README.md"

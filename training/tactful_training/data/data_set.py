@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.config.shipped import find_data_set
+from tactful_training.config.shipped_files import find_data_set
 from tactful_training.data.data_card import CARD, ORIGINALS, Card, read_card
 from tactful_training.data.labelled_row import Row
 from tactful_training.data.row_files import SUFFIXES, read_rows

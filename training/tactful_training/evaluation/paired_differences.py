@@ -6,6 +6,7 @@ and a difference that two separate intervals would hide shows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.classifier import Classifier
 from tactful.reading.tasks import Task
-from tactful_training.evaluation.answers import Answers
+from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.bootstrap import Estimate, Resamples, Statistic
-from tactful_training.evaluation.evaluate import LEAST_ROWS, said
-from tactful_training.evaluation.evidence_overlap import evidence_counts, evidence_tasks
-from tactful_training.evaluation.metrics import (
+from tactful_training.evaluation.bundle_evaluation import LEAST_ROWS, said
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import MACRO_OF_ALL
+from tactful_training.evaluation.quality_metrics import (
     average_precision_statistic,
     calibration_bins,
     calibration_statistic,
     decision_counts,
     decision_statistic,
+    evidence_counts,
+    evidence_tasks,
     overlap_statistic,
 )
-from tactful_training.evaluation.results import MACRO_OF_ALL
 
 PER_LABEL = ("precision", "recall", "f1", "average_precision")
 
@@ -174,3 +178,43 @@ def _differences(drawn: Resamples, a: Statistic, b: Statistic) -> list[Differenc
     values: Sequence[Any] = list(zip(a(ones)[0].tolist(), b(ones)[0].tolist(), strict=True))
     estimates = drawn.estimates(lambda weights: b(weights) - a(weights))
     return [Difference(x, y, each) for (x, y), each in zip(values, estimates, strict=True)]
+
+
+_REPLIES = 48  # a second or two for a default bundle on one core
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a bundle costs to run.
+
+    Attributes:
+        megabytes: size of its files.
+        median_ms: milliseconds of a reply on its own, the median over replies of their fastest run.
+        slowest_ms: the same of the slowest twentieth of replies.
+    """
+
+    megabytes: float
+    median_ms: float
+    slowest_ms: float
+
+
+def measure_costs(classifiers: Sequence[Classifier], rows: Sequence[Row]) -> list[Cost]:
+    """Time both in turn on every reply, so that what else the machine does hits both alike."""
+    step = max(1, len(rows) // _REPLIES)
+    some = [row for row in rows[::step] if row.is_encodable][:_REPLIES] or list(rows[:1])
+    best = np.full((len(classifiers), len(some)), np.inf)
+    for _ in range(_ROUNDS):
+        for place, row in enumerate(some):
+            for index, classifier in enumerate(classifiers):
+                start = time.perf_counter()
+                classifier.classify(row.reply, row.context)
+                best[index, place] = min(best[index, place], time.perf_counter() - start)
+    return [
+        Cost(
+            sum(file["size"] for file in classifier.bundle.manifest["files"].values()) / 1e6,
+            float(np.median(times)) * 1000,
+            float(np.quantile(times, 0.95)) * 1000,
+        )
+        for classifier, times in zip(classifiers, best, strict=True)
+    ]

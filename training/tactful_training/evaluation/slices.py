@@ -19,7 +19,7 @@ from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.bootstrap import Estimate, Floats, Resamples
-from tactful_training.evaluation.metrics import decision_counts, ratio
+from tactful_training.evaluation.quality_metrics import decision_counts, ratio
 
 CONTEXT, REPLY_LENGTH = "context", "reply_length"
 NO_VALUE = "(none)"

@@ -14,8 +14,8 @@ from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.stream import Pair
 from tactful.reading.tasks import Tasks
 from tactful_training.config.config_file import digest, load_config
-from tactful_training.config.schema import Config
-from tactful_training.config.shipped import DEFAULT_CONFIG, shipped_root
+from tactful_training.config.config_schema import Config
+from tactful_training.config.shipped_files import DEFAULT_CONFIG, shipped_root
 from tactful_training.data.data_set import SPLITS, DataSet, load_data_set
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError

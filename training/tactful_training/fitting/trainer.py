@@ -21,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from tactful_training.config.schema import Training as TrainingConfig
+from tactful_training.config.config_schema import Training as TrainingConfig
 from tactful_training.fitting.checkpoints import last_complete, saving
 from tactful_training.fitting.encoder import quiet_transformers
 from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs

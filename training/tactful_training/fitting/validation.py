@@ -13,7 +13,7 @@ from tactful.reading.decisions import Floats
 from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.passes import Forward, RowOutput, run_rows
 from tactful.reading.tasks import Tasks
-from tactful_training.evaluation.metrics import decision_counts, decision_statistic
+from tactful_training.evaluation.quality_metrics import decision_counts, decision_statistic
 from tactful_training.fitting.features import Example
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import torch_forward

@@ -20,20 +20,20 @@ from tactful.classifier import Classifier
 from tactful_training.config.config_file import load_config
 from tactful_training.data.data_set import load_labelled
 from tactful_training.errors import DataError, RunError
-from tactful_training.evaluation.answers import answers_of
-from tactful_training.evaluation.comparison import Comparison, compare, shared_tasks
-from tactful_training.evaluation.evaluate import evaluate_answers
-from tactful_training.evaluation.results import Evaluation, headline
-from tactful_training.registry.promotion_checks import (
+from tactful_training.evaluation.bundle_comparison import Comparison, compare, shared_tasks
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers
+from tactful_training.evaluation.decisions_on_rows import answers_of
+from tactful_training.evaluation.evaluation_results import Evaluation, headline
+from tactful_training.registry.mlflow_tracker import KIND, Tracker, connect
+from tactful_training.registry.model_registration import CHAMPION, MODEL, find_alias
+from tactful_training.registry.promotion_policy import (
     Check,
+    Policy,
     Verdict,
     check_against,
     check_alone,
     verdict,
 )
-from tactful_training.registry.promotion_policy import Policy
-from tactful_training.registry.registering import CHAMPION, MODEL, find_alias
-from tactful_training.registry.tracking import KIND, Tracker, connect
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -16,7 +16,7 @@ from rich.text import Text
 from tactful.disk import sync_folder
 from tactful.reading.tasks import Tasks
 from tactful.storage import replace_folder, write_file
-from tactful_training.config.shipped import find_data_set
+from tactful_training.config.shipped_files import find_data_set
 from tactful_training.data.data_card import (
     CARD,
     ORIGINALS,

@@ -1,8 +1,11 @@
-"""The one check that the packages of the extra ``train`` are installed."""
+"""What the commands of training share: options, and the check that the extra ``train`` is there."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Annotated
+
+import typer
 
 from tactful.errors import MissingExtraError
 
@@ -36,3 +39,6 @@ def require_train_extra(feature: str) -> None:
     """
     if any(find_spec(module) is None for module in _MODULES):
         raise MissingExtraError(feature, EXTRA)
+
+
+SplitOption = Annotated[str, typer.Option(help="Which rows of a data set; a file is read whole.")]

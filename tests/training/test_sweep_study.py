@@ -12,9 +12,9 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from tactful_training.config.config_file import digest, flat, load_config
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError
-from tactful_training.sweep import SCORE, SweepResult, sweep
+from tactful_training.sweep_study import SCORE, SweepResult, sweep
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from rich.console import Console
 from tactful.errors import TactfulError
 from tactful.strict_json import canonical_json, sha256_hex
 from tactful_training.config.config_file import digest, load_config
-from tactful_training.config.schema import Choices, Config, Range
-from tactful_training.config.shipped import find_config
+from tactful_training.config.config_schema import Choices, Config, Range
+from tactful_training.config.shipped_files import find_config
 from tactful_training.errors import ConfigError, RunError
 from tactful_training.files import write_atomically
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.material import load_material
 from tactful_training.fitting.resuming import open_work_folder
-from tactful_training.registry.tracked_run import TrackedRun
-from tactful_training.registry.tracking import KIND, Tracker
+from tactful_training.registry.mlflow_tracker import KIND, Tracker
+from tactful_training.registry.tracked_training import TrackedRun
 from tactful_training.run import Run
 
 DATABASE = Path("sweeps.db")

@@ -22,10 +22,10 @@ from tactful_training.bundling.thresholds import choose_thresholds
 from tactful_training.data.data_set import DataSet
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError
-from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.bootstrap import RESAMPLES
-from tactful_training.evaluation.evaluate import evaluate_answers
-from tactful_training.evaluation.results import Evaluation
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import Evaluation
 
 # Inverse strength of the regularisation: on the validation split of the shipped data 10 is better
 # than 1 for both tasks; 30 gains nothing for strategies and one point of macro F1 for tone.

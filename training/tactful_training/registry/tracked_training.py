@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from tactful_training.bundling.candidate_choice import quality
 from tactful_training.bundling.model_card import RunRecord
 from tactful_training.config.config_file import flat
-from tactful_training.config.schema import Config
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError
-from tactful_training.evaluation.results import headline
-from tactful_training.evaluation.row_table import evaluation_rows
+from tactful_training.evaluation.decisions_on_rows import evaluation_rows
+from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.material import Material
 from tactful_training.fitting.resuming import WorkFolder
+from tactful_training.registry.mlflow_tracker import BUNDLE, KIND, Tracker
+from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors
-from tactful_training.registry.registering import Registration, register
-from tactful_training.registry.tracking import BUNDLE, KIND, Tracker
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -161,7 +161,7 @@ def _log_inputs(client: MlflowClient, run: str, material: Material) -> None:
 def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
     # It would tell that it builds a cache of fonts.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    from tactful_training.registry.plots import run_figures
+    from tactful_training.registry.run_plots import run_figures
 
     for name, figure in run_figures(record.fitted.epochs, record.evaluations):
         client.log_figure(run, figure, f"figures/{name}")

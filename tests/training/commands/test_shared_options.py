@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import pytest
 
 from tactful.errors import MissingExtraError
-from tactful_training.commands import train_extra as extra
-from tactful_training.commands.train_extra import require_train_extra
+from tactful_training.commands import shared_options as extra
+from tactful_training.commands.shared_options import require_train_extra
 
 
 def test_every_package_is_looked_for_and_found_where_the_extra_is_installed(monkeypatch):
@@ -36,7 +36,7 @@ def test_a_missing_package_gives_the_install_line(monkeypatch):
 
 def test_the_check_imports_none_of_it():
     code = (
-        "import sys; from tactful_training.commands import train_extra as e\n"
+        "import sys; from tactful_training.commands import shared_options as e\n"
         "e.require_train_extra('x')\n"
         "print(sorted({'torch', 'mlflow', 'transformers', 'yaml'} & set(sys.modules)))"
     )

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tactful_training.evaluation.answers import Answers
 from tactful_training.evaluation.bootstrap import LEVEL, Estimate
+from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.slices import LEAST_ROWS, SliceResult, Slices, worst_slice
-from tactful_training.registry.metric_names import parts
+from tactful_training.registry.mlflow_tracker import parts
 
 MACRO_OF_ALL = "macro_f1_all"
 """Macro F1 of all labels, the rarest too, as others publish it."""

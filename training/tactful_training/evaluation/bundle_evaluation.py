@@ -18,24 +18,9 @@ from tactful.reading.readings import Reading
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
-from tactful_training.evaluation.answers import Answers, answers_of
 from tactful_training.evaluation.bootstrap import RESAMPLES, Estimate, Floats, Resamples
-from tactful_training.evaluation.evidence_overlap import (
-    Spans,
-    evidence_counts,
-    evidence_tasks,
-    span_counts,
-)
-from tactful_training.evaluation.metrics import (
-    average_precision_statistic,
-    calibration_bins,
-    calibration_statistic,
-    decision_counts,
-    decision_statistic,
-    overlap_statistic,
-    ratio,
-)
-from tactful_training.evaluation.results import (
+from tactful_training.evaluation.decisions_on_rows import Answers, answers_of
+from tactful_training.evaluation.evaluation_results import (
     MACRO_OF_ALL,
     Bin,
     Confusion,
@@ -43,6 +28,19 @@ from tactful_training.evaluation.results import (
     LabelResult,
     TaskResult,
     number,
+)
+from tactful_training.evaluation.quality_metrics import (
+    Spans,
+    average_precision_statistic,
+    calibration_bins,
+    calibration_statistic,
+    decision_counts,
+    decision_statistic,
+    evidence_counts,
+    evidence_tasks,
+    overlap_statistic,
+    ratio,
+    span_counts,
 )
 from tactful_training.evaluation.slices import evaluate_slices, slice_columns
 

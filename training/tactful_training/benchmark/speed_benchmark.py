@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tactful.bundle.loading import Bundle
 from tactful.bundle.manifest import read_bundle_files
 from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.processor import available_cpus
 from tactful.reading.stream import Pair
-from tactful_training.benchmark.footprint import import_seconds, installed_bytes
-from tactful_training.benchmark.peak import operations_per_token, peak
-from tactful_training.benchmark.process import SystemProcess
-from tactful_training.benchmark.setting import Setting
-from tactful_training.benchmark.systems import SYSTEMS
+from tactful_training.benchmark.compared_systems import SYSTEMS, Setting, SystemProcess
+from tactful_training.benchmark.operator_costs import operations_per_token, peak
 from tactful_training.bundling.fusion import fuse
 from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.config.config_file import load_config
-from tactful_training.config.schema import Encoder as EncoderConfig
+from tactful_training.config.config_schema import Encoder as EncoderConfig
 from tactful_training.fitting.encoder import find_encoder, load_encoder
 from tactful_training.fitting.model import LabelAttentionModel
 
@@ -192,3 +195,52 @@ def _setting(bundle: str, loaded: Bundle, folder: str | None, threads: int) -> I
         yield Setting(
             bundle, str(source.folder), plain, ours, heads.to_json(), heads.tasks.size, threads
         )
+
+
+_ROUNDS = 5
+
+
+def import_seconds() -> float:
+    """Median seconds of ``import tactful`` in a fresh interpreter, less an empty one's start."""
+    whole: list[float] = []
+    empty: list[float] = []
+    for _ in range(_ROUNDS):
+        for code, seconds in (("import tactful", whole), ("pass", empty)):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            seconds.append(time.perf_counter() - begin)
+    return statistics.median(whole) - statistics.median(empty)
+
+
+def installed_bytes(*extras: str) -> int:
+    """Size of tactful and all that it requires, as installed in this environment.
+
+    Args:
+        extras: those to count; packages that are not installed here count nothing.
+    """
+    seen: set[tuple[str, str]] = set()
+    waiting = [("tactful", extra) for extra in ("", *extras)]
+    sizes: dict[str, int] = {}
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue
+        sizes[name] = sum(_size(Path(str(file.locate()))) for file in found.files or ())
+        for line in found.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                needed = canonicalize_name(requirement.name)
+                waiting += [(needed, each) for each in ("", *requirement.extras)]
+    return sum(sizes.values())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

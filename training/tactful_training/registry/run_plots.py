@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tactful.reading.tasks import Task
-from tactful_training.evaluation.answers import Answers
-from tactful_training.evaluation.metrics import precision_recall_f1
-from tactful_training.evaluation.results import Confusion, Evaluation
+from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.evaluation_results import Confusion, Evaluation
+from tactful_training.evaluation.quality_metrics import precision_recall_f1
 from tactful_training.fitting.epochs import Epoch
 
 _COLUMNS = 4

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tactful.reading.processor import processor_name
-from tactful_training.benchmark.measure import OURS, Benchmark, SystemResult
+from tactful_training.benchmark.speed_benchmark import OURS, Benchmark, SystemResult
 from tactful_training.registry.environment import describe_environment
 
 _MEGA = 1e6
