@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import starmap
 from pathlib import Path
 from typing import Literal, overload
 
@@ -14,7 +13,7 @@ from tactful.reading.engine import Labelled
 from tactful.reading.readings import Reading
 from tactful.reading.stream import Pair, label_stream
 
-Item = str | tuple[str, str | None]
+Item = str | tuple[str, str | None] | InputError
 
 
 class Classifier:
@@ -51,7 +50,10 @@ class Classifier:
         Raises:
             InputError: the reply is no text or blank, or the context is no text.
         """
-        [labelled] = self.bundle.engine.read([checked_pair(reply, context)])
+        pair = pair_or_error((reply, context))
+        if isinstance(pair, InputError):
+            raise pair
+        [labelled] = self.bundle.engine.read([pair])
         return self._reading(reply, labelled)
 
     @overload
@@ -72,18 +74,19 @@ class Classifier:
         readings of what it gave come first.
 
         Args:
-            items: replies, or (reply, context) pairs.
+            items: replies, or (reply, context) pairs; an InputError in the place of one is passed
+                on.
             errors: what happens to an item that cannot be read: ``raise`` its InputError, or
                 ``return`` it in the item's place.
 
         Raises:
-            InputError: names the index of the item; readings of items before it were given.
+            InputError: has the index of the item; readings of items before it were given.
         """
         check_many(items, errors)
         return self._stream(items, raising=errors == "raise")
 
     def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
-        pairs = starmap(pair_or_error, enumerate(items))
+        pairs = (pair_or_error(item, index) for index, item in enumerate(items))
         for result in label_stream(self.bundle.engine, pairs, self._reading):
             if raising and isinstance(result, InputError):
                 raise result
@@ -91,27 +94,6 @@ class Classifier:
 
     def _reading(self, reply: str, labelled: Labelled) -> Reading:
         return to_reading(reply, labelled, self.bundle.heads, self.bundle.id)
-
-
-def checked_pair(reply: object, context: object) -> Pair:
-    """The pair, where it can be read.
-
-    Raises:
-        InputError: the reply is no text or blank, or the context is no text.
-    """
-    if reply is None:
-        raise InputError("reply_missing", "there is no reply; give the text that the agent wrote")
-    if not isinstance(reply, str):
-        raise InputError("reply_not_text", f"the reply must be text, not {type(reply).__name__}")
-    if not reply or reply.isspace():
-        raise InputError(
-            "reply_empty", "the reply is empty or blank; give the text that the agent wrote"
-        )
-    if context is not None and not isinstance(context, str):
-        raise InputError(
-            "context_not_text", f"the context must be text or None, not {type(context).__name__}"
-        )
-    return reply, context
 
 
 def check_many(items: object, errors: object) -> None:
@@ -122,17 +104,30 @@ def check_many(items: object, errors: object) -> None:
         raise TypeError("items must be replies or (reply, context) pairs, not one text")
 
 
-def pair_or_error(index: int, item: object) -> Pair | InputError:
-    """One of many items as a pair, or an InputError that names its index."""
-    reply, context = item, None
-    if isinstance(item, tuple | list):
-        if len(item) != 2:
-            return InputError(
-                "item_malformed",
-                f"item {index}: must be a reply or a (reply, context) pair, not {len(item)} values",
-            )
-        reply, context = item
-    try:
-        return checked_pair(reply, context)
-    except InputError as error:
-        return InputError(error.code, f"item {index}: {error}")
+def pair_or_error(item: object, index: int | None = None) -> Pair | InputError:
+    """An item as (reply, context), or why it cannot be read.
+
+    Args:
+        item: a reply, a (reply, context) pair, or an `InputError`, which is passed on.
+        index: its place among several.
+    """
+    if isinstance(item, InputError):
+        return item
+    if isinstance(item, tuple | list) and len(item) != 2:
+        code = "item_malformed"
+        message = f"must be a reply or a (reply, context) pair, not {len(item)} values"
+        return InputError(code, message, index)
+    reply, context = item if isinstance(item, tuple | list) else (item, None)
+    if reply is None:
+        code, message = "reply_missing", "there is no reply; give the text that the agent wrote"
+    elif not isinstance(reply, str):
+        code, message = "reply_not_text", f"the reply must be text, not {type(reply).__name__}"
+    elif not reply or reply.isspace():
+        code = "reply_empty"
+        message = "the reply is empty or blank; give the text that the agent wrote"
+    elif context is not None and not isinstance(context, str):
+        code = "context_not_text"
+        message = f"the context must be text or None, not {type(context).__name__}"
+    else:
+        return reply, context
+    return InputError(code, message, index)

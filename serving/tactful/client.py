@@ -115,7 +115,7 @@ class Client:
                 ``return`` it in the item's place.
 
         Raises:
-            InputError: names the index of the item; readings of items before it were given.
+            InputError: has the index of the item; readings of items before it were given.
             ServiceError: there is no answer, or another problem.
         """
         check_many(items, errors)
@@ -150,7 +150,7 @@ class Client:
     def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
         numbered = enumerate(items)
         while chunk := list(islice(numbered, self._batch_items)):
-            pairs = [(index, pair_or_error(index, item)) for index, item in chunk]
+            pairs = [(index, pair_or_error(item, index)) for index, item in chunk]
             sent = [_body(*pair) for _, pair in pairs if not isinstance(pair, InputError)]
             answers = self._read(sent) if sent else iter(())
             for index, pair in pairs:
@@ -208,7 +208,7 @@ def _result(index: int, answer: Mapping[str, Any]) -> Reading | InputError:
     if "error" not in answer:
         return Reading.from_dict(answer)
     told = answer["error"]
-    return InputError(told["code"], f"item {index}: {told['message']}")
+    return InputError(told["code"], told["message"], index)
 
 
 def _pause(tried: int, retry_after: str | None) -> None:

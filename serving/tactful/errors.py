@@ -7,6 +7,7 @@ The core raises these and knows nothing of exit codes on the wire or HTTP status
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class TactfulError(Exception):
@@ -17,6 +18,10 @@ class TactfulError(Exception):
     """
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By what it holds, not by making it again: the arguments of subclasses differ.
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class BundleError(TactfulError):
@@ -37,11 +42,16 @@ class InputError(TactfulError, ValueError):
 
     Attributes:
         code: a stable name of the cause, for example ``reply_empty``.
+        message: what is wrong, and what to do.
+        index: the place of the item among those given, from 0; None where there was but one. The
+            error's text names it.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, index: int | None = None) -> None:
         self.code = code
-        super().__init__(message)
+        self.message = message
+        self.index = index
+        super().__init__(message if index is None else f"item {index}: {message}")
 
 
 class ModelError(TactfulError, ValueError):
@@ -55,3 +65,12 @@ class MissingExtraError(TactfulError, ImportError):
         super().__init__(
             f"{feature} needs packages that are not installed; run: pip install 'tactful[{extra}]'"
         )
+
+
+def _restored(
+    kind: type[TactfulError], args: tuple[Any, ...], state: dict[str, Any]
+) -> TactfulError:
+    error = kind.__new__(kind, *args)
+    super(TactfulError, error).__init__(*args)  # of the built-in base, which may keep them too
+    error.__dict__.update(state)
+    return error

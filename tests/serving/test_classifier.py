@@ -154,7 +154,9 @@ def test_what_cannot_be_read(classifier: Classifier, reply: Any, context: Any, c
     results = list(classifier.classify_many(["ok", (reply, context), "ok"], errors="return"))
     assert isinstance(results[1], InputError)
     assert results[1].code == code
-    assert str(results[1]).startswith("item 1: ")
+    assert caught.value.index is None
+    assert results[1].index == 1
+    assert str(results[1]) == f"item 1: {results[1].message}" == f"item 1: {caught.value}"
     assert results[0] == results[2]
 
 
@@ -164,6 +166,16 @@ def test_items_that_are_none(classifier: Classifier, item: Any) -> None:
     assert isinstance(result, InputError)
     with pytest.raises(InputError, match="item 2: "):
         list(classifier.classify_many(["ok", "ok", item]))
+
+
+def test_what_is_known_to_be_wrong_keeps_its_place(classifier: Classifier) -> None:
+    known = InputError("not_utf8", "the line is not UTF-8")
+    results = list(classifier.classify_many(["ok", known, "sorry"], errors="return"))
+    assert results[1] is known
+    assert [type(result) for result in results] == [Reading, InputError, Reading]
+    with pytest.raises(InputError) as caught:
+        list(classifier.classify_many(["ok", known]))
+    assert caught.value is known
 
 
 def test_readings_before_a_bad_item_are_given(classifier: Classifier) -> None:

@@ -14,9 +14,11 @@ from tactful.batch.parts import Part, Reader, Row
 from tactful.batch.readers import failures_named, open_reader
 from tactful.batch.report import PartReport
 from tactful.batch.spec import JobSpec
+from tactful.classifier import pair_or_error
 from tactful.errors import InputError
 from tactful.output.flat_rows import FlatRows
 from tactful.reading.readings import Reading
+from tactful.reading.stream import Pair
 
 if TYPE_CHECKING:
     from tactful.batch.parquet_rows import ParquetReader
@@ -77,22 +79,13 @@ class PartScorer:
         """Each row with its result, in order; reads just as far ahead as the classifier does."""
         ahead: deque[Row] = deque()
 
-        def items() -> Iterator[Any]:
+        def items() -> Iterator[Pair | InputError]:
             for row in rows:
                 ahead.append(row)
-                # What is known to be wrong keeps its place: no reply, answered with an error.
-                yield (None, None) if row.error else (row.reply, row.context)
+                yield row.error or pair_or_error((row.reply, row.context))
 
-        results = self._classifier.classify_many(items(), errors="return")
-        for index, result in enumerate(results):
-            row = ahead.popleft()
-            if row.error is not None:
-                yield row, row.error
-            elif isinstance(result, InputError):
-                message = str(result).removeprefix(f"item {index}: ")
-                yield row, InputError(result.code, message)
-            else:
-                yield row, result
+        for result in self._classifier.classify_many(items(), errors="return"):
+            yield ahead.popleft(), result
 
     def _score_lines(self, part: Part, sink: BinaryIO) -> PartReport:
         kind = self._spec.target_of(part.source).kind

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tactful.classifier import Classifier, checked_pair
+from tactful.classifier import Classifier, pair_or_error
 from tactful.errors import InputError
 from tactful.reading.readings import Reading
 from tactful.reading.stream import Pair
@@ -182,10 +182,7 @@ class Service:
                     f"{name}_too_long",
                     f"the {name} has {len(text)} characters, allowed: {self._max_chars}",
                 )
-        try:
-            return checked_pair(reply, context)
-        except InputError as error:
-            return error
+        return pair_or_error((reply, context))
 
 
 def bundle_info(classifier: Classifier) -> dict[str, Any]:
