@@ -255,3 +255,36 @@ def score(sound_bundle: Path) -> Callable[..., subprocess.CompletedProcess[bytes
 def model_builder() -> Callable[..., onnx.ModelProto]:
     """`tiny_model`: a graph for a tokenizer, with other numbers of labels or another opset."""
     return tiny_model
+
+
+WITHOUT_FCNTL = """
+import builtins, warnings
+warnings.simplefilter("ignore")
+real = builtins.__import__
+
+def without(name, globals=None, *rest, **options):
+    user = (globals or {}).get("__name__", "")
+    if name == "fcntl" and user.split(".")[0] in ("tactful", "tactful_training", "filelock"):
+        raise ImportError("there is no fcntl here")
+    return real(name, globals, *rest, **options)
+
+builtins.__import__ = without
+"""
+
+
+@pytest.fixture(scope="session")
+def without_fcntl() -> Callable[..., list[str]]:
+    """Runs a program on a system without ``fcntl``: the lines that it prints.
+
+    Libraries may know other ways there; what is ours, and the locks, must do without.
+    """
+
+    def run(program: str, *arguments: object, cwd: Path | None = None) -> list[str]:
+        ran = subprocess.run(
+            [sys.executable, "-c", WITHOUT_FCNTL + program, *map(str, arguments)],
+            capture_output=True, text=True, cwd=cwd,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.splitlines()
+
+    return run

@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 CONTRACTS = {each["id"]: each for each in PROJECT["tool"]["importlinter"]["contracts"]}
 # What the base install brings; rich comes with typer.
-BASE = {"numpy", "onnxruntime", "tokenizers", "typer", "rich"}
+BASE = {"filelock", "numpy", "onnxruntime", "tokenizers", "typer", "rich"}
 # Import name to distribution, where they differ; pydantic_core is a part of pydantic.
 DISTRIBUTIONS = {
     "yaml": "pyyaml",

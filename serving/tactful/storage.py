@@ -1,24 +1,168 @@
-"""Folders that are replaced as a whole: written aside, checked, then moved in.
+"""Files and folders that are locked, whole and on the disk: the one place that writes them.
 
-A crash leaves the old folder or the new one, never a part of one. Between two renames neither may
-stand in its place; the next write, or `recover`, puts the old one back.
+What is new is written aside, synced and then moved in, so that a crash leaves the old one or the
+new one, never a part of one. Locks end with the process that holds them, however it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
+import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
-
-from tactful.disk import sync_folder
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+_BUFFER = 1 << 20
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, refusal: Exception | None = None) -> Iterator[None]:
+    """Keep out everybody else who asks for the same lock.
+
+    Args:
+        path: the lock file. Missing parents are made; the file, and of those parents what is
+            empty, goes afterwards. Nobody else may remove it.
+        refusal: raised where another one holds it; without it, whoever holds it is waited for.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    from filelock import FileLock, Timeout  # a quarter of a second that few commands need
+
+    made: list[Path] = []
+    path = Path(os.path.abspath(path))
+    lock = FileLock(path, thread_local=False)
+    while not lock.is_locked:
+        made += _make(path.parent)
+        with contextlib.suppress(FileNotFoundError):  # a holder who went removed the folder
+            try:
+                lock.acquire(blocking=refusal is None)
+            except Timeout as error:
+                raise (refusal or error) from None
+    try:
+        yield
+    finally:
+        # Before it is let go: those who wait for it notice that, and ask for a new one.
+        with contextlib.suppress(OSError):  # on Windows it is the library that removes it
+            path.unlink()
+        lock.release()
+        for each in reversed(made):
+            with contextlib.suppress(OSError):  # others have put something there
+                each.rmdir()
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and its parents; those that this made, the outermost first."""
+    made = []
+    for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir()
+            made.append(each)
+    return made
+
+
+class SyncedFile:
+    """A new file that is on the disk when it was closed.
+
+    Args:
+        path: the file; there must be none.
+
+    Attributes:
+        size: bytes written so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=_BUFFER)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was written so far."""
+        return self._digest.hexdigest()
+
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        self._file.write(data)
+        self._digest.update(data)
+        length = memoryview(data).nbytes
+        self.size += length
+        return length
+
+    def flush(self) -> None:
+        """Nothing: it is on the disk when it was closed."""
+
+    def close(self, *, keep: bool = True) -> None:
+        """Put it on the disk; or just let go of it, whatever it holds."""
+        if keep:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            return
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[SyncedFile]:
+    """A file that takes the place of ``path`` after the block; where that fails nothing stays.
+
+    Raises:
+        OSError: the disk refuses; the old file is still there.
+    """
+    new = aside(path, "new")
+    file = SyncedFile(new)
+    try:
+        yield file
+        file.close()
+        os.replace(new, path)
+    except BaseException:
+        file.close(keep=False)
+        new.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Put a file in the place of an older one, or of none.
+
+    Raises:
+        OSError: the disk refuses; the old file is still there.
+    """
+    with written_aside(path) as file:
+        file.write(content)
+
+
+def append_synced(path: Path, content: bytes) -> None:
+    """Add to the end of a file, through to the disk.
+
+    Raises:
+        OSError: the disk refuses; a part of it may be there.
+    """
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system has a way to say so.
+
+    Raises:
+        OSError: the folder cannot be opened or synchronised.
+    """
+    if os.name == "nt":  # it opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_folder(
@@ -29,6 +173,9 @@ def replace_folder(
     check: Callable[[Path], _T],
 ) -> _T:
     """Put a folder of files in the place of an older one, or of none.
+
+    Between two renames neither may stand in its place; the next write, or `recover`, puts the old
+    one back.
 
     Args:
         folder: where it is to be, resolved; parents are made, and removed again if it fails.
@@ -42,12 +189,14 @@ def replace_folder(
     Raises:
         OSError: the disk refuses; the old folder is still there.
     """
-    with _locked(folder.parent):
+    with _writing_beside(folder):
         _recover(folder)
         may_replace(folder)
         new = aside(folder, "new")
         try:
-            _write_files(new, files)
+            new.mkdir()
+            for name, content in files.items():
+                write_file(new / name, content)
             checked = check(new)
             _move_in(new, folder)
         finally:
@@ -66,7 +215,7 @@ def recover(folder: Path) -> None:
     if os.path.exists(folder) or not os.path.isdir(folder.parent):
         return
     if any(_left(folder, "old")):
-        with _locked(folder.parent):
+        with _writing_beside(folder):
             _recover(folder)
 
 
@@ -75,62 +224,9 @@ def aside(path: Path, role: str) -> Path:
     return path.with_name(f".{path.name}.{role}-{secrets.token_hex(4)}")
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a new file through to the disk."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time in a folder, so that leftovers are nobody's work in progress.
-
-    The folder is made where it is missing, and removed again where the writer fails.
-    """
-    made: list[Path] = []
-    descriptor = None
-    while descriptor is None:
-        made += _make(folder)
-        descriptor = _lock(folder)
-    try:
-        yield
-    except BaseException:
-        for each in reversed(made):  # under the lock; where others have put something it stays
-            with contextlib.suppress(OSError):
-                each.rmdir()
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _make(folder: Path) -> list[Path]:
-    """Make a folder and its parents; those that this made, the outermost first."""
-    made = []
-    for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-        with contextlib.suppress(FileExistsError):
-            each.mkdir()
-            made.append(each)
-    return made
-
-
-def _lock(folder: Path) -> int | None:
-    """Wait for the lock; None where the writer that held it has removed the folder."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        still = folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
-    except BaseException:
-        os.close(descriptor)
-        raise
-    if not still:
-        os.close(descriptor)
-        return None
-    return descriptor
+def _writing_beside(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """One writer of folders at a time, so that leftovers are nobody's work in progress."""
+    return locked(folder.parent / ".tactful.lock")
 
 
 def _recover(folder: Path) -> None:
@@ -147,13 +243,6 @@ def _recover(folder: Path) -> None:
 def _left(folder: Path, role: str) -> Iterator[Path]:
     """What writers that were killed left of that role."""
     return folder.parent.glob(f".{glob.escape(folder.name)}.{role}-*")
-
-
-def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    folder.mkdir()
-    for name, content in contents.items():
-        write_file(folder / name, content)
-    sync_folder(folder)
 
 
 def _move_in(new: Path, folder: Path) -> None:

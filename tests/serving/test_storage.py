@@ -1,17 +1,21 @@
-"""Folders replaced as a whole, by writers that meet each other, fail and are interrupted."""
+"""Files and folders replaced as a whole, by writers that meet, fail and are interrupted."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tactful import storage as folders
-from tactful.storage import recover, replace_folder
+from tactful.storage import locked, recover, replace_folder, write_file, written_aside
 
 
 def write(folder: Path, text: str, check: Callable[[Path], object] = lambda new: None) -> None:
@@ -25,6 +29,25 @@ def content(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@contextlib.contextmanager
+def waiting_told(caplog: pytest.LogCaptureFixture) -> Iterator[threading.Event]:
+    """An event that is set as soon as somebody has to wait for a lock."""
+    waiting = threading.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "not acquired" in record.getMessage():
+                waiting.set()
+
+    told = Told()
+    logging.getLogger("filelock").addHandler(told)
+    try:
+        with caplog.at_level(logging.DEBUG, "filelock"):
+            yield waiting
+    finally:
+        logging.getLogger("filelock").removeHandler(told)
 
 
 def test_parents_are_made_and_removed_again_where_the_writer_is_refused(tmp_path: Path) -> None:
@@ -41,7 +64,7 @@ def test_parents_are_made_and_removed_again_where_the_writer_is_refused(tmp_path
 
 
 def test_a_refused_writer_does_not_pull_the_folder_from_under_one_that_waits(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     inside, go = threading.Event(), threading.Event()
     failures: list[BaseException] = []
@@ -57,22 +80,13 @@ def test_a_refused_writer_does_not_pull_the_folder_from_under_one_that_waits(
         except BaseException as error:
             failures.append(error)
 
-    waiting = threading.Event()
-    real = folders.fcntl.flock
-
-    def flock(descriptor: int, operation: int) -> None:
-        if threading.current_thread().name == "second":
-            waiting.set()  # it has opened the folder that the first one is about to remove
-        real(descriptor, operation)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders.fcntl, "flock", flock)
-        first = threading.Thread(target=run, args=("a", refuse))
-        second = threading.Thread(target=run, args=("b", lambda new: None), name="second")
-        first.start()
-        assert inside.wait(60)
+    first = threading.Thread(target=run, args=("a", refuse))
+    second = threading.Thread(target=run, args=("b", lambda new: None))
+    first.start()
+    assert inside.wait(60)
+    with waiting_told(caplog) as waiting:
         second.start()
-        assert waiting.wait(60)
+        assert waiting.wait(60)  # in the folder that the first one is about to remove
         go.set()
         first.join(60)
         second.join(60)
@@ -129,3 +143,69 @@ def test_a_folder_left_aside_is_put_back_and_only_then(tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / ".set.old-00")
     recover(folder)
     assert set(content(tmp_path)) == {"set/text", ".set.old-00/text"}
+
+
+REFUSAL = ValueError("held by another")
+HOLD = """
+import sys, time
+from pathlib import Path
+from tactful.storage import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lock_is_refused_while_it_is_held_and_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "deep/er/lock"
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match="held by another"), locked(path, refusal=REFUSAL):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with (
+        locked(path, refusal=REFUSAL),
+        pytest.raises(ValueError, match="held by another"),
+        locked(path, refusal=REFUSAL),
+    ):
+        pass
+    assert content(tmp_path) == {}
+
+
+def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
+    with locked(tmp_path / "deep/er/lock"):
+        (tmp_path / "deep/kept").write_text("x")
+    assert content(tmp_path) == {"deep/kept": "x"}
+    assert not (tmp_path / "deep/er").exists()
+
+
+def test_many_writers_of_a_lock_that_comes_and_goes_never_meet(tmp_path: Path) -> None:
+    inside, met, done = [], [], []
+
+    def work() -> None:
+        for _ in range(20):
+            with locked(tmp_path / "deep/lock"):
+                inside.append(1)
+                if len(inside) > 1:
+                    met.append(1)
+                inside.pop()
+        done.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert (len(done), met) == (4, [])
+    assert content(tmp_path) == {}
+
+
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    with pytest.raises(TypeError), written_aside(path) as file:
+        file.write("no bytes, after some of them were written" if file.write(b"half") else b"")
+    assert content(tmp_path) == {"file": "old"}
+    write_file(path, b"new")
+    assert content(tmp_path) == {"file": "new"}

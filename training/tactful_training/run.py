@@ -93,7 +93,7 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         with tracker.closing():
             result = run.carry_out(out)
         if tracker.failure is None:
-            work.remove()
+            work.clear()
         else:
             run.warn(
                 f"the bundle is complete, but MLflow at {tracker.uri} does not have all of the "

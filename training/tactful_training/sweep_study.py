@@ -18,12 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from tactful.errors import TactfulError
+from tactful.storage import write_file
 from tactful.strict_json import canonical_json, sha256_hex
 from tactful_training.config.config_file import digest, load_config
 from tactful_training.config.config_schema import Choices, Config, Range
 from tactful_training.config.shipped_files import find_config
 from tactful_training.errors import ConfigError, RunError
-from tactful_training.files import write_atomically
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.material import load_material
 from tactful_training.fitting.resuming import open_work_folder
@@ -168,7 +168,7 @@ def _try(
             run.begin()
             with run.tracked.tracker.closing():
                 score = run.score()
-            work.remove()
+            work.clear()
         if score is None:
             console.print("pruned: behind the median of the others")
             study.tell(trial, state=TrialState.PRUNED)
@@ -262,4 +262,4 @@ def _write_best(
         f"# Best of {_ended(study)} trials of the sweep {study.study_name}: {SCORE} "
         f"{best.value:.4f} (trial {best.number}).\n"
     )
-    write_atomically(out, (note + yaml.safe_dump(content, sort_keys=False)).encode())
+    write_file(out, (note + yaml.safe_dump(content, sort_keys=False)).encode())

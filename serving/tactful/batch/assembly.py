@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 from tactful.batch.arrow_columns import added_types, arrow_array, well_formed
 from tactful.batch.column_types import TEXT, ColumnType, arrow_type, fitted, merged
 from tactful.batch.csv_cells import cell_text, defused
-from tactful.batch.durable import Sink
+from tactful.batch.durable import writing
 from tactful.batch.errors import JobError
 from tactful.batch.formats import KeptOpen, compressing
 from tactful.batch.parquet_rows import ParquetReader
@@ -24,6 +24,7 @@ from tactful.batch.spec import JobSpec, Target
 from tactful.batch.workspace import Entry, Workspace
 from tactful.output.flat_rows import FlatRows
 from tactful.reading.tasks import Tasks
+from tactful.storage import SyncedFile, written_aside
 
 # Rows of a Parquet row group: large enough to compress and to be skipped, small in memory.
 _GROUP_ROWS = 64_000
@@ -46,27 +47,23 @@ class Assembler:
         options = spec.options
         self._flat = FlatRows(tasks, bundle, scores=options.scores, prefix=options.prefix)
 
-    def write(self, target: Target, path: Path) -> Sink:
+    def write(self, target: Target, path: Path) -> SyncedFile:
         """Write one file of OUTPUT.
 
         Raises:
             JobError: it cannot be written, or a part was damaged after it was committed.
         """
-        sink = Sink(path)
-        try:
+        with writing(path), written_aside(path) as file:
+            sink = cast(BinaryIO, file)
             if target.kind.format == "parquet":
-                self._parquet(target, cast(BinaryIO, sink))
+                self._parquet(target, sink)
             elif target.kind.format == "csv":
-                with compressing(cast(BinaryIO, sink), target.kind.compression) as stream:
+                with compressing(sink, target.kind.compression) as stream:
                     self._csv(target, stream)
             else:
                 for chunk in self._chunks(target):
                     sink.write(chunk)
-            sink.close()
-        except BaseException:
-            sink.discard()
-            raise
-        return sink
+        return file
 
     def _entries(self, target: Target) -> Iterator[Entry]:
         return (e for e in self._workspace.entries() if e.part.source in target.sources)

@@ -20,7 +20,6 @@ from tactful.batch.scorer import PartScorer
 from tactful.batch.spec import JobSpec
 from tactful.batch.summary import Summary, summarize
 from tactful.batch.workspace import Workspace
-from tactful.disk import sync_folder
 
 if TYPE_CHECKING:
     from tactful.classifier import Classifier
@@ -138,7 +137,5 @@ class Job:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             files[target.name] = assembler.write(target, path)
-            with writing(path):
-                sync_folder(path.parent)
         check_replaceable(self._output, workspace.made_files(), overwrite=overwrite)
         workspace.finish(fingerprint, files)

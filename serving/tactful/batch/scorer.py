@@ -58,10 +58,9 @@ class PartScorer:
         Raises:
             JobError: the file cannot be read any more, or a column is taken.
         """
-        with failures_named(self._spec.sources[part.source]):
-            if self._spec.part_format(part.source) == "parquet":
-                return self._score_table(part, sink)
-            return self._score_lines(part, sink)
+        if self._spec.part_format(part.source) == "parquet":
+            return self._score_table(part, sink)
+        return self._score_lines(part, sink)
 
     def close(self) -> None:
         """Release the file that is open."""
@@ -71,7 +70,8 @@ class PartScorer:
     def _open(self, source: int) -> Reader:
         if self._reader is None or self._source != source:
             self.close()
-            self._reader = open_reader(self._spec.sources[source], self._spec.options)
+            with failures_named(self._spec.sources[source]):
+                self._reader = open_reader(self._spec.sources[source], self._spec.options)
             self._source = source
         return self._reader
 
@@ -93,7 +93,7 @@ class PartScorer:
         typed = kind.format != "jsonl" and reader.columns is None
         report = PartReport()
         with compressing(sink, kind.compression if kind.format == "jsonl" else "") as stream:
-            for row, result in self._results(reader.rows(part)):
+            for row, result in self._results(self._rows(reader, part)):
                 report.count(row, result)
                 if row.columns is not None:
                     self._check_free(part, row.columns)
@@ -102,6 +102,11 @@ class PartScorer:
                         report.columns = merged_columns(report.columns, types)
                 stream.write(_json_line(self._whole(row), self._flat.row(result)))
         return report
+
+    def _rows(self, reader: Reader, part: Part) -> Iterator[Row]:
+        # Here and not around it all: what fails while the results are written is not the input.
+        with failures_named(self._spec.sources[part.source]):
+            yield from reader.rows(part)
 
     def _check_free(self, part: Part, columns: Iterable[str]) -> None:
         if not self._added.isdisjoint(columns):
@@ -120,7 +125,8 @@ class PartScorer:
         from tactful.batch.arrow_columns import with_added
 
         reader: ParquetReader = self._open(part.source)  # type: ignore[assignment]
-        table = reader.table(part)
+        with failures_named(self._spec.sources[part.source]):
+            table = reader.table(part)
         report, added = PartReport(), []
         for row, result in self._results(reader.texts(table)):
             report.count(row, result)

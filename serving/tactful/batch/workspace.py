@@ -2,34 +2,33 @@
 
 ``.OUTPUT.tactful/`` holds ``lock``, ``job.json`` (the fingerprint), ``parts/`` and
 ``journal.jsonl``, whose every line says that a part is whole and on the disk. When the job is
-over only ``lock`` and ``done.json`` are left, by which the same command knows its work.
+over only ``done.json`` is left, by which the same command knows its work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from tactful.batch.durable import (
-    Sink,
-    json_bytes,
-    parsed,
-    read_json,
-    write_synced,
-    writing,
-)
+from tactful.batch.durable import json_bytes, parsed, read_json, writing
 from tactful.batch.errors import JobError
 from tactful.batch.parts import Part
 from tactful.batch.report import PartReport
 from tactful.batch.spec import differences
-from tactful.disk import sync_folder
+from tactful.storage import (
+    SyncedFile,
+    append_synced,
+    locked,
+    sync_folder,
+    write_file,
+    written_aside,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +68,28 @@ class Workspace:
         self.made = self.folder / "made"
         self.stdin = self.folder / "stdin"
         self._replaced = self.folder / "replaced"
+        self._lock = self.folder / "lock"
+        self._lasting = (self._done, self.stdin, self._replaced)
         self.last: Part | None = None
         self.report = PartReport()
-        self._lock = self._locked()
-
-    def _locked(self) -> int:
-        path = self.folder / "lock"
-        with writing(self.folder):
-            while True:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    os.close(descriptor)
-                    raise JobError(
-                        f"another job is writing {self._output}; wait for it, or name another "
-                        "OUTPUT"
-                    ) from error
-                # Whoever held it may have removed the folder; then this lock is nobody's.
-                with contextlib.suppress(FileNotFoundError):
-                    if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                        return descriptor
-                os.close(descriptor)
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Workspace:
+        refusal = JobError(
+            f"another job is writing {self._output}; wait for it, or name another OUTPUT"
+        )
+        with writing(self.folder):
+            self._held.enter_context(locked(self._lock, refusal=refusal))
         return self
 
     def __exit__(self, *_: object) -> None:
         committed = self._journal.exists() and self._journal.stat().st_size
         if not committed and not self._done.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)  # nothing was done: leave nothing
-        os.close(self._lock)
+            with contextlib.suppress(OSError):
+                self._clear(keep=())  # nothing was done: leave nothing
+        self._held.close()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def finished(self, fingerprint: Mapping[str, Any]) -> PartReport | None:
         """The report of the job if OUTPUT is what it made; None otherwise."""
@@ -152,13 +141,14 @@ class Workspace:
                     "--overwrite"
                 )
             if not changed:
+                self._clear(keep=(self._job, self._journal, self._parts, *self._lasting))
                 return
         self.last, self.report = None, PartReport()
         with writing(self.folder):
-            self._clear(self._job, self._journal, self._parts, self.made)
+            self._clear(keep=self._lasting)
             self._parts.mkdir()
             self._journal.touch()
-            write_synced(self._job, json_bytes(fingerprint))
+            write_file(self._job, json_bytes(fingerprint))
 
     def forget(self) -> None:
         """Throw the work away: no command can go on with it."""
@@ -173,27 +163,16 @@ class Workspace:
             write: writes its content and says what became of its rows.
         """
         path = self._part(part.index)
-        aside = path.with_suffix(".new")
-        sink = Sink(aside)
-        try:
-            report = write(cast(BinaryIO, sink))
-            sink.close()
-        except BaseException:
-            sink.discard()
-            raise
+        with writing(path), written_aside(path) as file:
+            report = write(cast(BinaryIO, file))
         entry = {
             "part": asdict(part),
             "report": report.to_json(),
-            "size": sink.size,
-            "sha256": sink.digest.hexdigest(),
+            "size": file.size,
+            "sha256": file.sha256,
         }
-        with writing(path):
-            os.replace(aside, path)
-            sync_folder(self._parts)
-        with writing(self._journal), self._journal.open("ab") as journal:
-            journal.write(json_bytes(entry))
-            journal.flush()
-            os.fsync(journal.fileno())
+        with writing(self._journal):
+            append_synced(self._journal, json_bytes(entry))
         self.last = part
         self.report.add(report)
         return report
@@ -206,7 +185,7 @@ class Workspace:
         """The file of a committed part."""
         return self._part(entry.part.index)
 
-    def finish(self, fingerprint: Mapping[str, Any], files: Mapping[str, Sink]) -> None:
+    def finish(self, fingerprint: Mapping[str, Any], files: Mapping[str, SyncedFile]) -> None:
         """Put `made` in the place of OUTPUT and drop the parts.
 
         Args:
@@ -215,12 +194,13 @@ class Workspace:
         """
         done = {
             "fingerprint": fingerprint,
-            "files": {name: [sink.size, sink.digest.hexdigest()] for name, sink in files.items()},
+            "files": {name: [file.size, file.sha256] for name, file in files.items()},
             "report": self.report.to_json(),
         }
         with writing(self._output):
-            write_synced(self._done, json_bytes(done))
+            write_file(self._done, json_bytes(done))
             if self._output.is_dir():
+                _remove(self._replaced)
                 os.rename(self._output, self._replaced)
             os.replace(self.made, self._output)
             sync_folder(self._output.parent)
@@ -229,14 +209,12 @@ class Workspace:
     def _part(self, index: int) -> Path:
         return self._parts / f"{index:08}.part"
 
-    def _clear(self, *paths: Path) -> None:
-        """Remove these, or all that a finished job does not need; the job's name goes first."""
-        everything = (self._job, self._journal, self._parts, self.made, self.stdin, self._replaced)
-        for path in paths or everything:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+    def _clear(self, keep: Sequence[Path] | None = None) -> None:
+        """Remove all but these (or what a finished job needs); the job's name goes first."""
+        keep = (self._done,) if keep is None else keep
+        for path in sorted(self.folder.iterdir(), key=lambda path: path != self._job):
+            if path not in (self._lock, *keep):
+                _remove(path)
 
     def _load_journal(self) -> None:
         """Take up what is committed; a torn last line and files without a line are dropped."""
@@ -271,3 +249,10 @@ class Workspace:
                 if not path.exists() or path.stat().st_size != entry.size:
                     return
                 yield entry, end
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

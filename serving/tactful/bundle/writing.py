@@ -124,12 +124,9 @@ def write_archive(folder: Path, path: Path) -> str:
     """
     manifest, contents = read_bundle_files(folder)
     content = archive_bytes(f"{manifest['name']}-{manifest['version']}", contents)
-    new = aside(path, "new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(new, content)
-        os.replace(new, path)
+        write_file(path, content)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise BundleError(path, [f"cannot be written: {error}"]) from error
     return sha256_hex(content)

@@ -25,6 +25,7 @@ from tactful.server import logs
 from tactful.server.lifecycle import serve
 from tactful.server.metrics import SHARED_FOLDER
 from tactful.server.serve_command import Settings
+from tactful.storage import write_file
 
 _log = logging.getLogger(logs.LOGGER)
 _ADDRESS = "address"  # of the bundle that was loaded over HTTP, for the other workers
@@ -127,7 +128,5 @@ def _address(folder: Path) -> str | None:
 def _spread(folder: Path, address: str | None) -> None:
     """After one worker has reloaded: let all others follow, and those that start later."""
     if address is not None:
-        new = folder / f"{_ADDRESS}.{os.getpid()}"
-        new.write_text(address, "utf-8")
-        new.replace(folder / _ADDRESS)
+        write_file(folder / _ADDRESS, address.encode())
     os.kill(os.getppid(), signal.SIGHUP)

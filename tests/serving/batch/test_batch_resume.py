@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 
 from tactful import batch
+from tactful.storage import locked
 
 Score = Callable[..., subprocess.CompletedProcess[bytes]]
 WORK = ".out.jsonl.tactful"
@@ -71,7 +70,7 @@ def test_a_killed_job_loses_and_repeats_nothing(
     assert (summary["rows"], summary["errors"]) == (3000, whole.errors)
     assert summary["labels"] == whole.labels
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    assert sorted(path.name for path in (tmp_path / WORK).iterdir()) == ["done.json", "lock"]
+    assert sorted(path.name for path in (tmp_path / WORK).iterdir()) == ["done.json"]
 
 
 @pytest.fixture
@@ -179,11 +178,8 @@ def test_the_second_job_on_one_output_is_refused(
     tmp_path: Path, sound_bundle: Path, score: Score
 ) -> None:
     write_input(tmp_path / "in.jsonl", 10)
-    (tmp_path / WORK).mkdir()
-    lock = os.open(tmp_path / WORK / "lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    refused = score("in.jsonl", "out.jsonl", cwd=tmp_path)
-    os.close(lock)
+    with locked(tmp_path / WORK / "lock"):
+        refused = score("in.jsonl", "out.jsonl", cwd=tmp_path)
     assert refused.returncode == 2
     assert b"another job is writing out.jsonl" in refused.stderr
     assert score("in.jsonl", "out.jsonl", cwd=tmp_path).returncode == 1

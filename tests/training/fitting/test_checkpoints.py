@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,31 @@ def test_a_save_that_fails_leaves_no_mark(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), saving(whole):
         raise KeyboardInterrupt
     assert last_complete(tmp_path) is None
+
+
+PROGRAM = """
+import tactful_training.registry.promotion
+from tactful_training.errors import RunError
+from tactful_training.fitting.resuming import open_work_folder
+
+with open_work_folder({"config": "x"}) as work:
+    work.state.tracked_epochs = 3
+    work.save()
+    try:
+        with open_work_folder({"config": "x"}):
+            pass
+    except RunError as error:
+        print(error)
+with open_work_folder({"config": "x"}) as work:
+    print(work.resumed, work.state.tracked_epochs)
+    work.clear()
+"""
+
+
+def test_a_work_folder_is_locked_kept_and_removed_without_fcntl(
+    tmp_path: Path, without_fcntl: Callable[..., list[str]]
+) -> None:
+    refused, resumed = without_fcntl(PROGRAM, cwd=tmp_path)
+    assert "is already running in runs" in refused
+    assert resumed == "True 3"
+    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import tactful
 from tactful.bundle.loading import Bundle
 from tactful.bundle.writing import write_archive
 from tactful.errors import TactfulError
+from tactful.storage import write_file
 
 
 def release_bundle(bundle: Path, dist: Path) -> Path:
@@ -29,7 +30,7 @@ def release_bundle(bundle: Path, dist: Path) -> Path:
     digest = write_archive(bundle, archive)
     Bundle.load(archive)
     checksum = archive.with_name(f"{archive.name}.sha256")
-    checksum.write_text(f"{digest}  {archive.name}\n", encoding="utf-8")
+    write_file(checksum, f"{digest}  {archive.name}\n".encode())
     return archive
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tactful_training.files import write_atomically
+from tactful.storage import write_file
 
 _MARK = "complete.json"
 
@@ -23,7 +23,7 @@ def saving(checkpoint: Path) -> Iterator[None]:
     mark.unlink(missing_ok=True)
     yield
     sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
-    write_atomically(mark, json.dumps(sizes).encode())
+    write_file(mark, json.dumps(sizes).encode())
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -6,21 +6,19 @@ files. It goes when the run has finished.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 
+from tactful.storage import locked, write_file
 from tactful_training.errors import RunError
-from tactful_training.files import write_atomically
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.precision import Precision
 from tactful_training.fitting.trainer import Fitted
@@ -67,7 +65,7 @@ class WorkFolder:
             if state.identity == self.state.identity:
                 self.state, self.resumed = state, True
         if not self.resumed:
-            self._clear()
+            self.clear()
             self.save()
 
     @property
@@ -77,7 +75,7 @@ class WorkFolder:
 
     def save(self) -> None:
         """Write the state."""
-        write_atomically(self.path / _STATE, json.dumps(asdict(self.state)).encode())
+        write_file(self.path / _STATE, json.dumps(asdict(self.state)).encode())
 
     def save_fitted(self, fitted: Fitted) -> None:
         """Keep the result of training, so that only what comes after it is done again."""
@@ -85,7 +83,7 @@ class WorkFolder:
         content = safetensors.torch.save(
             fitted.weights, {"epochs": json.dumps(epochs), "best": str(fitted.best)}
         )
-        write_atomically(self.path / _TRAINED, content)
+        write_file(self.path / _TRAINED, content)
 
     def load_fitted(self) -> Fitted | None:
         """The result of training if an earlier run came that far."""
@@ -98,13 +96,8 @@ class WorkFolder:
         epochs = tuple(Epoch(**epoch) for epoch in json.loads(notes["epochs"]))
         return Fitted(weights, epochs, int(notes["best"]))
 
-    def remove(self) -> None:
-        """Remove the folder: the run has finished."""
-        shutil.rmtree(self.path)
-        if not any(self.path.parent.iterdir()):
-            self.path.parent.rmdir()
-
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Remove all but the lock: the run has finished, or is to start anew."""
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -124,36 +117,16 @@ def open_work_folder(identity: Mapping[str, str]) -> Iterator[WorkFolder]:
     """
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     path = RUNS / name
-    try:
-        lock = _lock(path)
-    except BlockingIOError as error:
-        raise RunError(
-            f"the same training (same config, data and encoder) is already running in {path}; "
-            "wait for it or stop it first"
-        ) from error
-    except OSError as error:
-        raise RunError(f"the work folder {path} cannot be used: {error}") from error
-    try:
+    refusal = RunError(
+        f"the same training (same config, data and encoder) is already running in {path}; "
+        "wait for it or stop it first"
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path / _LOCK, refusal=refusal))
+        except OSError as error:
+            raise RunError(f"the work folder {path} cannot be used: {error}") from error
         yield WorkFolder(path, identity)
-    finally:
-        os.close(lock)
-
-
-def _lock(path: Path) -> int:
-    """Hold the folder's lock; the kernel lets go of it when the process ends, however it ends."""
-    while True:
-        path.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue  # a run that has just finished removed the folder
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path / _LOCK)):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # locked a file that was removed in between
+    for folder in (path, RUNS):
+        with suppress(OSError):  # something to go on from is left, or another run is there
+            folder.rmdir()

@@ -5,7 +5,6 @@ alias ``champion`` moves only if the policy holds.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tactful.bundle.addresses import tracking_uri
 from tactful.classifier import Classifier
+from tactful.storage import locked
 from tactful_training.config.config_file import load_config
 from tactful_training.data.data_set import load_labelled
 from tactful_training.errors import DataError, RunError
@@ -251,8 +251,7 @@ def _address(version: ModelVersion) -> str:
     return f"models:/{MODEL}/{version.version}"
 
 
-@contextlib.contextmanager
-def _lock(uri: str) -> Iterator[None]:
+def _lock(uri: str) -> contextlib.AbstractContextManager[None]:
     """One promotion at a time: beside the store's file, or on this machine for a server."""
     if uri.startswith(_SQLITE):
         store = Path(uri.removeprefix(_SQLITE))
@@ -264,15 +263,9 @@ def _lock(uri: str) -> Iterator[None]:
         path = store.with_name(f".{store.name}.promote-lock")
     else:
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-        path = Path(tempfile.gettempdir()) / f"tactful-promote-{os.getuid()}-{digest}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise RunError(f"another promotion is running on {uri}; wait until it has ended") from error
-    finally:
-        os.close(descriptor)
+        path = Path(tempfile.gettempdir()) / f"tactful-promote-{digest}.lock"
+    refusal = RunError(f"another promotion is running on {uri}; wait until it has ended")
+    return locked(path, refusal=refusal)
 
 
 @contextlib.contextmanager

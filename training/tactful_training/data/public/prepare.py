@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tactful.disk import sync_folder
 from tactful.reading.tasks import Tasks
 from tactful.storage import replace_folder, write_file
 from tactful_training.config.shipped_files import find_data_set
@@ -171,7 +170,6 @@ def prepare(
                 lines.append(f"and {len(unusable) - _MAX_UNUSABLE} more that cannot be rows")
             raise refusal(lines)
         write_file(folder / CARD, card_for(out.resolve(), card, made, differences))
-        sync_folder(folder)
         return counts
 
     try:
