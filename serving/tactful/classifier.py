@@ -9,7 +9,7 @@ from typing import Literal, overload
 from tactful.bundle.loading import Bundle
 from tactful.errors import InputError
 from tactful.reading.assembling import to_reading
-from tactful.reading.engine import Labelled
+from tactful.reading.engine import Engine, Labelled
 from tactful.reading.readings import Reading
 from tactful.reading.stream import Pair, label_stream
 
@@ -20,11 +20,26 @@ class Classifier:
     """Labels support replies; safe to use from several threads.
 
     Args:
-        bundle: a loaded bundle; `Classifier.load` is the usual way here.
+        model: a loaded bundle, or an engine alone; `Classifier.load` is the usual way here.
+
+    Attributes:
+        engine: what reads.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+    def __init__(self, model: Bundle | Engine) -> None:
+        self._bundle = None if isinstance(model, Engine) else model
+        self.engine = model if isinstance(model, Engine) else model.engine
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that was loaded.
+
+        Raises:
+            ValueError: the classifier was made of an engine alone.
+        """
+        if self._bundle is None:
+            raise ValueError("this classifier was made of an engine, not of a bundle")
+        return self._bundle
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None) -> Classifier:
@@ -53,7 +68,7 @@ class Classifier:
         pair = pair_or_error((reply, context))
         if isinstance(pair, InputError):
             raise pair
-        [labelled] = self.bundle.engine.read([pair])
+        [labelled] = self.engine.read([pair])
         return self._reading(reply, labelled)
 
     @overload
@@ -87,13 +102,13 @@ class Classifier:
 
     def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
         pairs = (pair_or_error(item, index) for index, item in enumerate(items))
-        for result in label_stream(self.bundle.engine, pairs, self._reading):
+        for result in label_stream(self.engine, pairs, self._reading):
             if raising and isinstance(result, InputError):
                 raise result
             yield result
 
     def _reading(self, reply: str, labelled: Labelled) -> Reading:
-        return to_reading(reply, labelled, self.bundle.heads, self.bundle.id)
+        return to_reading(reply, labelled, self.engine.heads, self.engine.bundle)
 
 
 def check_many(items: object, errors: object) -> None:

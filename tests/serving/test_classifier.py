@@ -86,6 +86,22 @@ def test_tasks_are_attributes_and_others_are_not(classifier: Classifier) -> None
     assert pickle.loads(pickle.dumps(reading)) == reading
 
 
+def test_what_was_decided_is_a_tuple_for_tasks_of_both_kinds(classifier: Classifier) -> None:
+    reading = classifier.classify("so sorry, thanks")
+    assert reading.decided("strategies") is reading.strategies
+    assert reading.decided("tone") == (reading.tone,)
+    assert classifier.classify("ok").decided("strategies") == ()
+    with pytest.raises(KeyError):
+        reading.decided("mood")
+
+
+def test_a_classifier_of_an_engine_alone(classifier: Classifier) -> None:
+    alone = Classifier(classifier.engine)
+    assert alone.classify("so sorry") == classifier.classify("so sorry")
+    with pytest.raises(ValueError, match="made of an engine"):
+        _ = alone.bundle
+
+
 def test_context_is_read(classifier: Classifier) -> None:
     alone = flat(classifier.classify("ok"))
     assert flat(classifier.classify("ok", "sorry sorry sorry")) != alone

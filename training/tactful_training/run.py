@@ -11,7 +11,6 @@ import torch
 import transformers
 from rich.console import Console
 
-from tactful.bundle.loading import Bundle
 from tactful.bundle.writing import check_target
 from tactful.classifier import Classifier
 from tactful.reading.engine import Engine
@@ -256,9 +255,8 @@ class Run:
 
     def read_split(self, engine: Engine, split: str) -> Evaluation:
         """Read a split with an engine, as serving does."""
-        unpacked = Bundle({"name": "unpacked", "digest": ""}, golden=(), card="", engine=engine)
         return evaluate_classifier(
-            Classifier(unpacked),
+            Classifier(engine),
             self.material.rows[split],
             resamples=self.config.evaluation.resamples,
         )

@@ -10,7 +10,7 @@ from typing import Any
 from tactful.batch.column_types import ColumnType, merged_columns
 from tactful.batch.parts import Row
 from tactful.errors import InputError
-from tactful.reading.readings import LabelReading, Reading
+from tactful.reading.readings import Reading
 
 
 @dataclass
@@ -38,9 +38,9 @@ class PartReport:
         if isinstance(result, InputError):
             self.errors[result.code] += 1
             return
-        for task, decided in result.labels.items():
-            labels = (decided,) if isinstance(decided, LabelReading) else decided
-            self.labels.setdefault(task, Counter()).update(label.label for label in labels)
+        for task in result.labels:
+            names = [label.label for label in result.decided(task)]
+            self.labels.setdefault(task, Counter()).update(names)
 
     def add(self, other: PartReport) -> None:
         """Take note of a part that follows."""

@@ -36,7 +36,7 @@ class Bundle:
     @property
     def id(self) -> str:
         """Name and the first 12 hex digits of the digest, for example ``tactful@4f1c0a9b2d7e``."""
-        return f"{self.manifest['name']}@{self.manifest['digest'][:12]}"
+        return self.engine.bundle
 
     @property
     def heads(self) -> Heads:
@@ -73,7 +73,11 @@ class Bundle:
             raise BundleError(path, problems)
         try:
             engine = Engine(
-                heads, contents["tokenizer.json"], contents["model.onnx"], threads=threads
+                heads,
+                contents["tokenizer.json"],
+                contents["model.onnx"],
+                bundle=f"{manifest['name']}@{manifest['digest'][:12]}",
+                threads=threads,
             )
             differences = check_goldens(engine, golden, manifest["golden_tolerance"])
         except ValueError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from tactful.errors import InputError
-from tactful.reading.readings import LabelReading, Reading
+from tactful.reading.readings import Reading
 from tactful.reading.tasks import Tasks
 
 Scores = Literal["none", "decided", "all"]
@@ -38,7 +38,8 @@ class FlatRows:
             raise ValueError(f"scores is {scores!r}, allowed: {', '.join(SCORES)}")
         self._bundle = bundle
         self._scores = scores
-        self._tasks = {task.name: prefix + task.name for task in tasks}
+        self._tasks = tasks
+        self._prefix = prefix
         self.score_columns = (
             {}
             if scores == "none"
@@ -49,7 +50,8 @@ class FlatRows:
             }
         )
         self._rest = [f"{prefix}{name}" for name in ("evidence", "truncated", "bundle", "error")]
-        self.columns = (*self._tasks.values(), *self.score_columns.values(), *self._rest)
+        names = [prefix + task.name for task in tasks]
+        self.columns = (*names, *self.score_columns.values(), *self._rest)
 
     def row(self, result: Reading | InputError) -> dict[str, Any]:
         """Column name to value: plain data, ready for JSON.
@@ -64,11 +66,10 @@ class FlatRows:
             row[error] = {"code": result.code, "message": str(result)}
             return row
         spans = row[evidence] = []
-        for task, decided in result.labels.items():
-            single = isinstance(decided, LabelReading)
-            labels = (decided,) if isinstance(decided, LabelReading) else decided
+        for task in self._tasks:
+            labels = result.decided(task.name)
             names = [label.label for label in labels]
-            row[self._tasks[task]] = names[0] if single else names
+            row[self._prefix + task.name] = names if task.kind == "multilabel" else names[0]
             spans += [
                 {"label": label.label, **span.to_dict()}
                 for label in labels
@@ -76,9 +77,9 @@ class FlatRows:
             ]
             if self._scores == "decided":
                 for label in labels:
-                    row[self.score_columns[task, label.label]] = label.score
+                    row[self.score_columns[task.name, label.label]] = label.score
         if self._scores == "all":
-            for (task, name), column in self.score_columns.items():
-                row[column] = result.scores[task][name]
+            for (task_name, label_name), column in self.score_columns.items():
+                row[column] = result.scores[task_name][label_name]
         row[truncated] = result.truncated
         return row

@@ -36,9 +36,9 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
     text = Text(visible(reply))
     labels = Table.grid(padding=(0, 2))
     colours = 0
-    for task, decided in reading.labels.items():
-        single = isinstance(decided, LabelReading)
-        for label in (decided,) if isinstance(decided, LabelReading) else decided:
+    for task, form in reading.labels.items():
+        decided = reading.decided(task)
+        for label in decided:
             style = "bold"
             if label.evidence:
                 style = f"bold {_COLOURS[colours % len(_COLOURS)]}"
@@ -46,7 +46,7 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
             for span in label.evidence:
                 text.stylize(style, span.start, span.end)
             quotes = " … ".join(f"“{visible(span.text)}”" for span in label.evidence)
-            name = f"{task}: {label.label}" if single else label.label
+            name = f"{task}: {label.label}" if isinstance(form, LabelReading) else label.label
             labels.add_row(Text(name, style), f"{label.score:.2f}", Text(quotes))
         if not decided:
             labels.add_row(Text(f"no {task}", "dim"), "", "")

@@ -48,6 +48,7 @@ class Engine:
         heads: the content of ``labels.json``.
         tokenizer: the bytes of ``tokenizer.json``.
         model: the bytes of ``model.onnx``.
+        bundle: the id of the bundle that it is of, for readings; empty where there is none.
         threads: threads of one run; by default the processors this process may use.
 
     Raises:
@@ -55,9 +56,16 @@ class Engine:
     """
 
     def __init__(
-        self, heads: Heads, tokenizer: bytes, model: bytes, *, threads: int | None = None
+        self,
+        heads: Heads,
+        tokenizer: bytes,
+        model: bytes,
+        *,
+        bundle: str = "",
+        threads: int | None = None,
     ) -> None:
         self.heads = heads
+        self.bundle = bundle
         try:
             self._encoding = ReplyEncoding(tokenizer, heads.limits)
         except ValueError as error:

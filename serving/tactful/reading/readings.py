@@ -69,6 +69,15 @@ class Reading:
         known = ", ".join(labels)
         raise AttributeError(f"this reading has no task {name!r}; its tasks: {known}")
 
+    def decided(self, task: str) -> tuple[LabelReading, ...]:
+        """The labels that were decided for a task: any number, or the one of a single task.
+
+        Raises:
+            KeyError: the reading has no such task.
+        """
+        labels = self.labels[task]
+        return (labels,) if isinstance(labels, LabelReading) else labels
+
     def to_dict(self) -> dict[str, Any]:
         """The reading as plain data: the same JSON in Python, command line and HTTP.
 

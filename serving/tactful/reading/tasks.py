@@ -20,7 +20,8 @@ _TASK_NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = frozenset(
     {
         *("n", "evidence", "calibration", "bootstrap", "baseline", "slices"),
-        *("labels", "scores", "truncated", "bundle", "error", "to_dict"),
+        *("labels", "scores", "truncated", "bundle", "error"),
+        *("decided", "to_dict", "from_dict"),
         *("id", "group", "reply", "context"),
     }
 )

@@ -19,7 +19,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from tactful.reading.readings import LabelReading, Reading
+from tactful.reading.readings import Reading
 from tactful.server.batcher import BatchReport
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -129,8 +129,8 @@ class Metrics:
         self._replies.inc()
         if reading.truncated:
             self._truncated.inc()
-        for task, decided in reading.labels.items():
-            for label in (decided,) if isinstance(decided, LabelReading) else decided:
+        for task in reading.labels:
+            for label in reading.decided(task):
                 self._decisions.labels(task, label.label).inc()
         for task, scores in reading.scores.items():
             for name, score in scores.items():

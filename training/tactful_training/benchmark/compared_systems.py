@@ -47,7 +47,6 @@ def open_tactful(setting: Setting) -> System:
 
 def open_tactful_fp32(setting: Setting) -> System:
     """The same library over the fp32 form, with the bundle's thresholds; nothing to verify."""
-    from tactful.bundle.loading import Bundle
     from tactful.classifier import Classifier
     from tactful.reading.decisions import Heads
     from tactful.reading.engine import Engine
@@ -58,8 +57,7 @@ def open_tactful_fp32(setting: Setting) -> System:
         Path(setting.fp32).read_bytes(),
         threads=setting.threads,
     )
-    manifest = {"name": "fp32", "digest": ""}
-    return _classifier(Classifier(Bundle(manifest, golden=(), card="", engine=engine)))
+    return _classifier(Classifier(engine))
 
 
 def open_pipeline_fp32(setting: Setting) -> System:

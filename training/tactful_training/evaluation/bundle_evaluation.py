@@ -75,7 +75,7 @@ def evaluate_classifier(
     return evaluate_readings(
         readings,
         rows,
-        classifier.bundle.heads,
+        classifier.engine.heads,
         tasks,
         slices=slices,
         resamples=resamples,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.reading.decisions import Heads
-from tactful.reading.readings import LabelReading, Reading
+from tactful.reading.readings import Reading
 from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.evaluation.bootstrap import Floats
@@ -66,15 +66,14 @@ def answers_of(
     decisions = np.zeros((len(rows), tasks.size), dtype=np.bool_)
     spans: list[Spans] = []
     for index, (reading, _) in enumerate(zip(readings, rows, strict=True)):
-        for (task, label), column in tasks.columns.items():
-            scores[index, column] = reading.scores[task][label]
+        for (task, name), column in tasks.columns.items():
+            scores[index, column] = reading.scores[task][name]
         found: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for each in tasks:
-            decided = reading.labels[each.name]
-            for label_reading in (decided,) if isinstance(decided, LabelReading) else decided:
-                key = (each.name, label_reading.label)
+            for label in reading.decided(each.name):
+                key = (each.name, label.label)
                 decisions[index, tasks.columns[key]] = True
-                found[key] = [(span.start, span.end) for span in label_reading.evidence]
+                found[key] = [(span.start, span.end) for span in label.evidence]
         spans.append(found)
     return Answers(rows, tasks, scores, decisions, spans, thresholds_of(heads, tasks))
 
