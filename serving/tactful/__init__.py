@@ -1,10 +1,10 @@
 """tactful reads support replies: empathy strategies with the words that carry them, and tone.
 
-from tactful import Classifier
-
-classifier = Classifier.load("models/tactful")
-reading = classifier.classify("I'm so sorry, Ana.", context="My parcel never came")
-reading.tone.label, reading.strategies[0].evidence[0].text
+>>> from tactful import Classifier
+>>> classifier = Classifier.load("models/tactful")
+>>> reading = classifier.classify("I'm so sorry, Ana.", context="My parcel never came")
+>>> reading.strategies[0].label, reading.strategies[0].evidence[0].text
+('apology', '...sorry')
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A small client of `tactful serve` (extra ``client``).
 
-from tactful.client import Client
-
-with Client("http://127.0.0.1:8000") as client:
-    client.label("I'm so sorry, Ana.", context="My parcel never came").tone.label
-    for reading in client.label_many(replies):
-        ...
+>>> from tactful.client import Client
+>>> with Client("http://127.0.0.1:8000") as client:
+...     reading = client.label("I'm so sorry, Ana.", context="My parcel never came")
+...     many = list(client.label_many(["Thank you, Ana.", ("I'm so sorry.", "It never came")]))
+>>> reading.strategies[0].label, [each.strategies[0].label for each in many]
+('apology', ['gratitude', 'apology'])
 """
 
 from __future__ import annotations

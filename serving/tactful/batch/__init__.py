@@ -1,9 +1,9 @@
 """Batch jobs: label every row of a JSONL, CSV or Parquet table, on one machine or on many.
 
-from tactful import batch
-
-summary = batch.score("replies.jsonl", "scored.jsonl", "models/tactful")
-summary.rows, summary.failed, summary.labels["strategies"]["apology"]
+>>> from tactful import batch
+>>> summary = batch.score("replies.jsonl", "scored.jsonl", "models/tactful")
+>>> summary.rows, summary.failed, summary.labels["strategies"]["apology"]
+(30, 0, 0.4)
 """
 
 from __future__ import annotations
