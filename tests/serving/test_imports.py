@@ -45,7 +45,6 @@ import tactful
 for module in pkgutil.walk_packages(tactful.__path__, "tactful."):
     if not module.name.startswith(("tactful.server.", "tactful.client")):
         importlib.import_module(module.name)
-importlib.import_module("tactful.server.command")
 """
 
 
