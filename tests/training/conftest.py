@@ -16,12 +16,12 @@ import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.config.config_file import load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.fitting.encoder import load_encoder
-from tactful_training.fitting.material import Material, load_material
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.registry.mlflow_tracker import Tracker
 
 # Before anything imports MLflow: tests talk to nobody.
@@ -163,17 +163,17 @@ def make_config(overrides: dict[str, Any]) -> Callable[..., Config]:
 
 
 @pytest.fixture(scope="module")
-def material(make_config: Callable[..., Config]) -> Material:
+def inputs(make_config: Callable[..., Config]) -> TrainingInputs:
     """What a training of the synthetic data set works with."""
-    return load_material(make_config())
+    return load_training_inputs(make_config())
 
 
 @pytest.fixture(scope="module")
-def model(make_config: Callable[..., Config], material: Material) -> LabelAttentionModel:
+def model(make_config: Callable[..., Config], inputs: TrainingInputs) -> LabelAttentionModel:
     """An untrained model whose labels attend to different tokens."""
     torch.manual_seed(1)
-    encoder = load_encoder(material.encoder, make_config().model, attention="eager")
-    model = LabelAttentionModel(encoder, material.tasks.size).eval()
+    encoder = load_encoder(inputs.encoder, make_config().model, attention="eager")
+    model = LabelAttentionModel(encoder, inputs.tasks.size).eval()
     torch.nn.init.normal_(model.attention.weight)
     return model
 

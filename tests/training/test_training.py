@@ -85,7 +85,7 @@ def test_from_rows_to_a_bundle(make_config: Make, workplace: Path, data_set: Pat
     shown = io.StringIO()
     print_summary(result, Console(file=shown, width=100))
     assert result.bundle in shown.getvalue()
-    for row in choose_samples(result.material.rows["test"]):
+    for row in choose_samples(result.inputs.rows["test"]):
         assert row.reply in shown.getvalue().replace("\n", " ").replace("  ", " ")
 
 

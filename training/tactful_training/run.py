@@ -15,30 +15,27 @@ from tactful.bundle.writing import check_target
 from tactful.classifier import Classifier
 from tactful.reading.engine import Engine
 from tactful.reading.processor import available_cpus
-from tactful_training.bundling.candidate_choice import Choice
-from tactful_training.bundling.forms import as_served, choose_form, exportable
+from tactful_training.bundling.candidate_choice import Choice, as_served, choose_form, exportable
+from tactful_training.bundling.manifest_and_goldens import pack
 from tactful_training.bundling.model_card import RunRecord
-from tactful_training.bundling.onnx_export import export_onnx
-from tactful_training.bundling.packing import pack
 from tactful_training.config.config_schema import Config
 from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
 from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.fitting.encoder import load_encoder
-from tactful_training.fitting.epochs import Epoch
+from tactful_training.fitting.epochs import Epoch, ProgressReport, epoch_line
 from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
+from tactful_training.fitting.hardware import Precision, choose_precision, keep_freed_memory
 from tactful_training.fitting.losses import Loss
-from tactful_training.fitting.material import (
-    Material,
+from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
+from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.resuming import Fitted, WorkFolder, open_work_folder
+from tactful_training.fitting.trainer import device_for_training, fit
+from tactful_training.fitting.training_inputs import (
+    TrainingInputs,
     check_fit,
-    load_material,
+    load_training_inputs,
     weights_without_task,
 )
-from tactful_training.fitting.memory import keep_freed_memory
-from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
-from tactful_training.fitting.precision import Precision, choose_precision
-from tactful_training.fitting.progress import ProgressReport, epoch_line
-from tactful_training.fitting.resuming import WorkFolder, open_work_folder
-from tactful_training.fitting.trainer import Fitted, device_for_training, fit
 from tactful_training.fitting.validation import Validation
 from tactful_training.registry.environment import describe_environment, git_commit
 from tactful_training.registry.model_registration import Registration
@@ -54,7 +51,7 @@ class TrainingResult:
         bundle: its id.
         evaluations: what was measured on ``validation`` and ``test``, and of the fp32 form on
             ``fp32_test`` where another one ships.
-        material: what it was trained on.
+        inputs: what it was trained on.
         tracking_uri: the MLflow store.
         tracking_run: the MLflow run; None where none could be opened.
         registration: what became of the bundle in the registry; None where it could not be sent.
@@ -63,7 +60,7 @@ class TrainingResult:
     out: Path
     bundle: str
     evaluations: Mapping[str, Evaluation]
-    material: Material
+    inputs: TrainingInputs
     tracking_uri: str
     tracking_run: str | None
     registration: Registration | None = None
@@ -84,9 +81,9 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
     keep_freed_memory()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cpus())
-    material = load_material(config)
-    with open_work_folder(material.identity(config)) as work:
-        run = Run(config, material, work, TrackedRun(work), console)
+    inputs = load_training_inputs(config)
+    with open_work_folder(inputs.identity(config)) as work:
+        run = Run(config, inputs, work, TrackedRun(work), console)
         run.begin()
         tracker = run.tracked.tracker
         with tracker.closing():
@@ -108,21 +105,21 @@ class Run:
 
     Attributes:
         config: all settings.
-        material: what is read.
+        inputs: what is read.
         work: the open work folder.
         tracked: its run in MLflow.
         console: for progress.
     """
 
     config: Config
-    material: Material
+    inputs: TrainingInputs
     work: WorkFolder
     tracked: TrackedRun
     console: Console
 
     def carry_out(self, out: Path) -> TrainingResult:
         """Every step from training to the bundle in its place."""
-        config, material = self.config, self.material
+        config, inputs = self.config, self.inputs
         loss, validation = self.objective()
         precision = self.precision()
         fitted = self.work.load_fitted()
@@ -130,15 +127,15 @@ class Run:
             fitted = self.fit(loss, validation, precision)
             self.work.save_fitted(fitted)
         self.tracked.after_training(fitted.epochs)
-        choice, parity = choose_form(config, material, fitted, validation, say=self.say)
-        engine = as_served(choice.shipped, material)
+        choice, parity = choose_form(config, inputs, fitted, validation, say=self.say)
+        engine = as_served(choice.shipped, inputs)
         self.say("evaluating on the validation and test splits")
         evaluations = self.evaluate(engine, choice)
         record = RunRecord(
             config=config,
-            data=material.data,
-            rows={split: len(rows) for split, rows in material.rows.items()},
-            encoder=material.encoder,
+            data=inputs.data,
+            rows={split: len(rows) for split, rows in inputs.rows.items()},
+            encoder=inputs.encoder,
             fitted=fitted,
             precision=precision,
             parity=parity,
@@ -148,14 +145,14 @@ class Run:
             commit=git_commit(),
             tracking_run=self.tracked.tracker.run_id,
         )
-        bundle = pack(out, record, engine, material.rows["validation"])
+        bundle = pack(out, record, engine, inputs.rows["validation"])
         self.tracked.send_result(record, out, bundle)
         tracker = self.tracked.tracker
         return TrainingResult(
             out,
             bundle,
             evaluations,
-            material,
+            inputs,
             tracker.uri,
             tracker.run_id,
             self.tracked.registration,
@@ -163,16 +160,16 @@ class Run:
 
     def begin(self) -> None:
         """Say what is trained on what, and open the MLflow run."""
-        material = self.material
-        sizes = ", ".join(f"{len(rows)} {split}" for split, rows in material.rows.items())
-        tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in material.tasks)
-        self.say(f"data set {material.data.folder}: {sizes} rows; {tasks}")
-        self.say(f"encoder {material.encoder.name}, weights {material.encoder.sha256[:12]}")
-        for line in weights_without_task(self.config, material.tasks):
+        inputs = self.inputs
+        sizes = ", ".join(f"{len(rows)} {split}" for split, rows in inputs.rows.items())
+        tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in inputs.tasks)
+        self.say(f"data set {inputs.data.folder}: {sizes} rows; {tasks}")
+        self.say(f"encoder {inputs.encoder.name}, weights {inputs.encoder.sha256[:12]}")
+        for line in weights_without_task(self.config, inputs.tasks):
             self.warn(line)
         if self.work.resumed:
             self.say(f"resuming the interrupted run in {self.work.path}")
-        self.tracked.open(self.config, material)
+        self.tracked.open(self.config, inputs)
         tracker = self.tracked.tracker
         if tracker.failure is not None:
             self.warn(
@@ -181,11 +178,11 @@ class Run:
 
     def objective(self) -> tuple[Loss, Validation]:
         """What training minimises, and what it is validated by."""
-        config, material = self.config, self.material
+        config, inputs = self.config, self.inputs
         weights, evidence = config.loss.task_weights, config.loss.evidence_weight
-        encoded = encode_rows(material.rows["validation"], material.encoding, material.tasks)
-        measured = Validation(encoded, material.encoding, Loss(material.tasks, weights, evidence))
-        return Loss(material.tasks, weights, evidence, config.loss.label_smoothing), measured
+        encoded = encode_rows(inputs.rows["validation"], inputs.encoding, inputs.tasks)
+        measured = Validation(encoded, inputs.encoding, Loss(inputs.tasks, weights, evidence))
+        return Loss(inputs.tasks, weights, evidence, config.loss.label_smoothing), measured
 
     def precision(self) -> Precision:
         """The precision of this run; a resumed one keeps its own."""
@@ -199,23 +196,23 @@ class Run:
 
     def fit(self, loss: Loss, validation: Validation, precision: Precision) -> Fitted:
         """Train from the pretrained encoder, or on from the last checkpoint."""
-        config, material = self.config, self.material
+        config, inputs = self.config, self.inputs
         rows = TrainingRows(
-            material.rows["train"],
-            material.encoding,
-            material.tasks,
+            inputs.rows["train"],
+            inputs.encoding,
+            inputs.tasks,
             context_dropout=config.training.context_dropout,
             token_dropout=config.training.token_dropout,
-            mask_id=material.mask_id(config),
+            mask_id=inputs.mask_id(config),
             seed=config.seed,
         )
-        encoder = load_encoder(material.encoder, config.model)
-        check_fit(encoder, material)
+        encoder = load_encoder(inputs.encoder, config.model)
+        check_fit(encoder, inputs)
         # An encoder or an opset that cannot be exported is found out now, not after training.
-        export_onnx(exportable(config, material), opset=config.export.opset)
+        export_onnx(exportable(config, inputs), opset=config.export.opset)
         transformers.set_seed(config.seed)  # the heads' first weights
-        model = LabelAttentionModel(encoder, material.tasks.size, dropout=config.model.dropout)
-        model.start_at(prior_log_odds(rows.targets, material.tasks))
+        model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=config.model.dropout)
+        model.start_at(prior_log_odds(rows.targets, inputs.tasks))
         if config.model.freeze_word_embeddings:
             model.freeze_word_embeddings()
         device, threads = device_for_training().type, torch.get_num_threads()
@@ -226,7 +223,7 @@ class Run:
                 rows,
                 loss,
                 validation,
-                collator=Collator(material.encoding),
+                collator=Collator(inputs.encoding),
                 config=config.training,
                 seed=config.seed,
                 precision=precision,
@@ -249,7 +246,7 @@ class Run:
         measured = {"validation": self.read_split(engine, "validation")}
         fp32 = choice.measured[0]
         if choice.shipped is not fp32:
-            measured["fp32_test"] = self.read_split(as_served(fp32, self.material), "test")
+            measured["fp32_test"] = self.read_split(as_served(fp32, self.inputs), "test")
         measured["test"] = self.read_split(engine, "test")  # last: what the model card speaks of
         return measured
 
@@ -257,7 +254,7 @@ class Run:
         """Read a split with an engine, as serving does."""
         return evaluate_classifier(
             Classifier(engine),
-            self.material.rows[split],
+            self.inputs.rows[split],
             resamples=self.config.evaluation.resamples,
         )
 

@@ -34,7 +34,7 @@ def print_summary(result: TrainingResult, console: Console) -> None:
         for line in registration_lines(result.registration):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     classifier = Classifier.load(result.out)
-    for row in choose_samples(result.material.rows["test"]):
+    for row in choose_samples(result.inputs.rows["test"]):
         console.print(Rule(style="dim"))
         if row.context:
             console.print(Text(f"context: {row.context}", "dim"))

@@ -25,8 +25,8 @@ from tactful_training.config.config_schema import Choices, Config, Range
 from tactful_training.config.shipped_files import find_config
 from tactful_training.errors import ConfigError, RunError
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.material import load_material
 from tactful_training.fitting.resuming import open_work_folder
+from tactful_training.fitting.training_inputs import load_training_inputs
 from tactful_training.registry.mlflow_tracker import KIND, Tracker
 from tactful_training.registry.tracked_training import TrackedRun
 from tactful_training.run import Run
@@ -159,12 +159,12 @@ def _try(
     console.print(", ".join(f"{key} {_text(value)}" for key, value in settings.items()))
     try:
         chosen = load_config(name, [*overrides, *_assignments(settings)])
-        material = load_material(chosen)
-        with open_work_folder({**material.identity(chosen), "sweep": study.study_name}) as work:
+        inputs = load_training_inputs(chosen)
+        with open_work_folder({**inputs.identity(chosen), "sweep": study.study_name}) as work:
             tags = {KIND: "trial", "mlflow.source.name": "tactful sweep"}
             if parent is not None:
                 tags["mlflow.parentRunId"] = parent
-            run = _TrialRun(chosen, material, work, TrackedRun(work, tags), console, trial)
+            run = _TrialRun(chosen, inputs, work, TrackedRun(work, tags), console, trial)
             run.begin()
             with run.tracked.tracker.closing():
                 score = run.score()

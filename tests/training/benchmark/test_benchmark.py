@@ -25,13 +25,13 @@ from tactful_training.benchmark.speed_benchmark import (
     installed_bytes,
 )
 from tactful_training.bundling.fusion import fuse
-from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.bundling.quantisation import quantise
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import RunError
 from tactful_training.fitting.encoder import load_encoder
-from tactful_training.fitting.material import load_material
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.training_inputs import load_training_inputs
 
 
 @pytest.fixture
@@ -96,11 +96,11 @@ def test_operations_are_those_of_the_products_with_weights(
     make_config: Callable[..., Config],
 ) -> None:
     config = make_config()
-    material = load_material(config)
-    encoder = load_encoder(material.encoder, config.model, attention="eager")
-    model = LabelAttentionModel(encoder, material.tasks.size).eval()
+    inputs = load_training_inputs(config)
+    encoder = load_encoder(inputs.encoder, config.model, attention="eager")
+    model = LabelAttentionModel(encoder, inputs.tasks.size).eval()
     # 32 wide, 2 layers: 4 x 32 x 32 of attention, 2 x 32 x 64 behind it; 2 heads of L labels.
-    expected = 2 * (2 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 32 * material.tasks.size)
+    expected = 2 * (2 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 32 * inputs.tasks.size)
     exported = export_onnx(model, opset=17)
     fused = fuse(exported, encoder.config, every=False).model
     assert operations_per_token(exported) == expected

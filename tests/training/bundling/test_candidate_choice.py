@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tactful.strict_json import canonical_json
-from tactful_training.bundling.candidate_choice import Choice, choice_lines, choose
-from tactful_training.bundling.candidate_measures import Measured
+from tactful_training.bundling.candidate_choice import Choice, Measured, choice_lines, choose
 from tactful_training.bundling.candidates import Candidate
 from tactful_training.config.config_schema import Config, Quantisation
 

@@ -15,17 +15,14 @@ from tactful.reading.decisions import Heads
 from tactful.reading.engine import label_outputs
 from tactful.reading.passes import RowOutput, run_rows
 from tactful.reading.session import Session
-from tactful_training.bundling.activation_ranges import activation_ranges
-from tactful_training.bundling.attention_mask import mask_where_needed
 from tactful_training.bundling.calibration import calibrate
-from tactful_training.bundling.candidates import Builder
-from tactful_training.bundling.fusion import fuse
-from tactful_training.bundling.onnx_export import check_parity
-from tactful_training.bundling.quantisation import product_inputs, quantise
+from tactful_training.bundling.candidates import Builder, check_parity
+from tactful_training.bundling.fusion import fuse, mask_where_needed
+from tactful_training.bundling.quantisation import activation_ranges, product_inputs, quantise
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ExportError
-from tactful_training.fitting.material import Material
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.training_inputs import TrainingInputs
 
 LAYERS = 2
 
@@ -33,25 +30,25 @@ LAYERS = 2
 @pytest.fixture(scope="module")
 def builder(
     make_config: Callable[..., Config],
-    material: Material,
+    inputs: TrainingInputs,
     model: LabelAttentionModel,
     exported: bytes,
 ) -> Builder:
-    pairs = [(row.reply, row.context) for row in material.rows["train"]]
+    pairs = [(row.reply, row.context) for row in inputs.rows["train"]]
     return Builder(
         exported,
         model.encoder.config,
         make_config().quantisation,
         pairs,
-        material.encoding,
-        material.tasks,
+        inputs.encoding,
+        inputs.tasks,
     )
 
 
-def outputs(content: bytes, material: Material) -> list[RowOutput]:
-    pairs = [(row.reply, row.context) for row in material.rows["validation"]]
-    encoded = material.encoding.encode(pairs)
-    return run_rows(encoded, material.encoding, Session(content, threads=1), material.tasks)
+def outputs(content: bytes, inputs: TrainingInputs) -> list[RowOutput]:
+    pairs = [(row.reply, row.context) for row in inputs.rows["validation"]]
+    encoded = inputs.encoding.encode(pairs)
+    return run_rows(encoded, inputs.encoding, Session(content, threads=1), inputs.tasks)
 
 
 def operators(content: bytes) -> Counter[str]:
@@ -79,18 +76,22 @@ def test_onnxruntime_fuses_every_block_of_the_export(
     }
 
 
-def test_the_form_that_ships_fuses_attention_and_gelu(builder: Builder, material: Material) -> None:
+def test_the_form_that_ships_fuses_attention_and_gelu(
+    builder: Builder, inputs: TrainingInputs
+) -> None:
     assert ways(builder.fp32().content) == [(["MultiHeadAttention"],) * 2] * LAYERS
     counts = operators(builder.fp32().content)
     assert counts["Gelu"] == LAYERS
     assert counts["Erf"] == counts["SkipLayerNormalization"] == counts["BiasGelu"] == 0
 
 
-def test_fusion_changes_no_result(builder: Builder, exported: bytes, material: Material) -> None:
+def test_fusion_changes_no_result(
+    builder: Builder, exported: bytes, inputs: TrainingInputs
+) -> None:
     parity = check_parity(
-        outputs(exported, material), outputs(builder.fp32().content, material), tolerance=1e-4
+        outputs(exported, inputs), outputs(builder.fp32().content, inputs), tolerance=1e-4
     )
-    assert parity.rows == len(material.rows["validation"])
+    assert parity.rows == len(inputs.rows["validation"])
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8-static"])
@@ -100,12 +101,12 @@ def test_the_graph_is_valid_onnx(builder: Builder, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8-static"])
-def test_padding_is_seen_by_nothing(builder: Builder, material: Material, name: str) -> None:
+def test_padding_is_seen_by_nothing(builder: Builder, inputs: TrainingInputs, name: str) -> None:
     session = Session((builder.fp32() if name == "fp32" else builder.int8("int8-static")).content)
-    [encoded] = material.encoding.encode([("Sorry about the wait, Ana.", "Where is it?")])
+    [encoded] = inputs.encoding.encode([("Sorry about the wait, Ana.", "Where is it?")])
     length = len(encoded.windows[0].input_ids)
-    logits, scores = session(material.encoding.collate(encoded.windows))
-    padded_logits, padded_scores = session(material.encoding.collate(encoded.windows, length + 9))
+    logits, scores = session(inputs.encoding.collate(encoded.windows))
+    padded_logits, padded_scores = session(inputs.encoding.collate(encoded.windows, length + 9))
     close = 1e-5 if name == "fp32" else float(np.abs(logits).max()) / 10
     assert padded_logits == pytest.approx(logits, abs=close)
     assert padded_scores[:, :length] == pytest.approx(scores, abs=close)
@@ -120,16 +121,16 @@ def test_a_graph_without_fused_attention_stays_as_it_is() -> None:
 def int8(
     request: pytest.FixtureRequest,
     builder: Builder,
-    material: Material,
+    inputs: TrainingInputs,
     make_config: Callable[..., Config],
 ) -> tuple[Session, Heads]:
     """A quantised form and its thresholds."""
     content = builder.int8(request.param).content
     config = make_config()
     heads = calibrate(
-        material.rows["validation"],
-        outputs(content, material),
-        material.tasks,
+        inputs.rows["validation"],
+        outputs(content, inputs),
+        inputs.tasks,
         encoding=config.encoding,
         min_positives=config.calibration.min_positives,
         evidence_tasks=(),
@@ -140,22 +141,22 @@ def int8(
 @settings(max_examples=8, deadline=None)
 @given(order=st.randoms(use_true_random=False), budget=st.sampled_from([64, 512]))
 def test_int8_decides_in_batches_as_one_by_one(
-    int8: tuple[Session, Heads], material: Material, order: Random, budget: int
+    int8: tuple[Session, Heads], inputs: TrainingInputs, order: Random, budget: int
 ) -> None:
     session, heads = int8
-    encoded = material.encoding.encode(
+    encoded = inputs.encoding.encode(
         [
             (row.reply, row.context)
             for split in ("train", "validation")
-            for row in material.rows[split]
+            for row in inputs.rows[split]
         ]
     )
     order.shuffle(encoded)
-    together = run_rows(encoded, material.encoding, session, material.tasks, token_budget=budget)
+    together = run_rows(encoded, inputs.encoding, session, inputs.tasks, token_budget=budget)
     alone = [
         output
         for row in encoded
-        for output in run_rows([row], material.encoding, session, material.tasks)
+        for output in run_rows([row], inputs.encoding, session, inputs.tasks)
     ]
     one, other = (
         np.stack([row.decisions for row in label_outputs(rows, heads)])
@@ -176,7 +177,7 @@ def test_int8_decides_in_batches_as_one_by_one(
     ],
 )
 def test_every_candidate_reads_nearly_as_fp32(
-    builder: Builder, material: Material, name: str
+    builder: Builder, inputs: TrainingInputs, name: str
 ) -> None:
     candidate = builder.int8(name)  # type: ignore[arg-type]
     assert candidate.precision == "int8"
@@ -184,8 +185,8 @@ def test_every_candidate_reads_nearly_as_fp32(
         sum(operators(candidate.content)[kind] for kind in ("MatMulInteger", "QAttention"))
         or (operators(candidate.content)["MatMulIntegerToFloat"])
     )
-    reference = outputs(builder.fp32().content, material)
-    found = outputs(candidate.content, material)
+    reference = outputs(builder.fp32().content, inputs)
+    found = outputs(candidate.content, inputs)
     gaps = np.abs(np.stack([a.logits - b.logits for a, b in zip(reference, found, strict=True)]))
     spread = np.stack([row.logits for row in reference]).std()
     assert 0 < gaps.max() < spread / 2
@@ -194,22 +195,22 @@ def test_every_candidate_reads_nearly_as_fp32(
 
 
 def test_a_candidate_that_cannot_be_made_is_named(
-    make_config: Callable[..., Config], material: Material, model: LabelAttentionModel
+    make_config: Callable[..., Config], inputs: TrainingInputs, model: LabelAttentionModel
 ) -> None:
     broken = Builder(
         b"no graph",
         model.encoder.config,
         make_config().quantisation,
         [],
-        material.encoding,
-        material.tasks,
+        inputs.encoding,
+        inputs.tasks,
     )
     with pytest.raises(ExportError, match="int8-dynamic-unfused cannot be made"):
         broken.int8("int8-dynamic-unfused")
 
 
 def test_only_the_form_with_static_ranges_has_them_in_the_graph(
-    builder: Builder, material: Material
+    builder: Builder, inputs: TrainingInputs
 ) -> None:
     assert operators(builder.int8("int8-static").content)["DynamicQuantizeLinear"] == 0
     dynamic = operators(builder.int8("int8-dynamic").content)
@@ -217,14 +218,14 @@ def test_only_the_form_with_static_ranges_has_them_in_the_graph(
     assert dynamic["QuantizeLinear"] == 0
 
 
-def test_ranges_hold_the_means_of_what_is_seen(builder: Builder, material: Material) -> None:
-    pairs = [(row.reply, row.context) for row in material.rows["train"]]
+def test_ranges_hold_the_means_of_what_is_seen(builder: Builder, inputs: TrainingInputs) -> None:
+    pairs = [(row.reply, row.context) for row in inputs.rows["train"]]
     graph = builder.fused.model
-    ranges = activation_ranges(graph, pairs, material.encoding, material.tasks)
+    ranges = activation_ranges(graph, pairs, inputs.encoding, inputs.tasks)
     assert list(ranges) == product_inputs(graph)
     assert all(low < 0 < high for low, high in ranges.values())
     # How the replies fall into batches must not matter much: extremes grow with what is looked at.
-    fewer = activation_ranges(graph, pairs[::-1], material.encoding, material.tasks)
+    fewer = activation_ranges(graph, pairs[::-1], inputs.encoding, inputs.tasks)
     assert fewer == {name: pytest.approx(ends, rel=0.1) for name, ends in ranges.items()}
     gelu = [low for name, (low, _) in ranges.items() if "intermediate" in name]
     assert len(gelu) in (0, LAYERS)

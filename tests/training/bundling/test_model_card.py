@@ -11,11 +11,9 @@ import yaml
 
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.encoding import EncodingLimits
-from tactful_training.bundling.candidate_choice import Choice
-from tactful_training.bundling.candidate_measures import Measured
-from tactful_training.bundling.candidates import Candidate
+from tactful_training.bundling.candidate_choice import Choice, Measured
+from tactful_training.bundling.candidates import Candidate, Parity
 from tactful_training.bundling.model_card import RunRecord, model_card
-from tactful_training.bundling.onnx_export import Parity
 from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import load_data_set
 from tactful_training.data.labelled_row import targets
@@ -24,7 +22,7 @@ from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.trainer import Fitted
+from tactful_training.fitting.resuming import Fitted
 from tactful_training.registry.environment import describe_environment, git_commit
 
 

@@ -14,7 +14,7 @@ from tactful_training.config.config_file import load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.encoder import OFFLINE_PACKAGES, find_encoder, load_encoder
-from tactful_training.fitting.material import check_fit, load_material
+from tactful_training.fitting.training_inputs import check_fit, load_training_inputs
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_windows_longer_than_the_encoder_reads_are_refused(
     make_config: Callable[..., Config],
 ) -> None:
     config = make_config(encoding__max_tokens=65)
-    material = load_material(config)
-    encoder = load_encoder(material.encoder, config.model)
+    inputs = load_training_inputs(config)
+    encoder = load_encoder(inputs.encoder, config.model)
     with pytest.raises(EncoderError, match=r"max_tokens is 65.*at most 64"):
-        check_fit(encoder, material)
-    check_fit(encoder, load_material(make_config(encoding__max_tokens=64)))
+        check_fit(encoder, inputs)
+    check_fit(encoder, load_training_inputs(make_config(encoding__max_tokens=64)))

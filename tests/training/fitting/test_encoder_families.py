@@ -23,11 +23,11 @@ from transformers import (
 
 from tactful.reading.passes import RowOutput, run_rows
 from tactful.reading.session import Session
-from tactful_training.bundling.candidates import Builder
-from tactful_training.bundling.onnx_export import check_parity, export_onnx
+from tactful_training.bundling.candidates import Builder, check_parity
 from tactful_training.config.config_schema import Config
-from tactful_training.fitting.material import Material, load_material
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 
 LAYERS = 2
 SIZES = {
@@ -60,8 +60,8 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
 
 
 @pytest.fixture(scope="module")
-def material(make_config: Callable[..., Config]) -> Material:
-    return load_material(make_config())
+def inputs(make_config: Callable[..., Config]) -> TrainingInputs:
+    return load_training_inputs(make_config())
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def material(make_config: Callable[..., Config]) -> Material:
     [("roberta", 17), ("electra", 17), ("distilbert", 17), ("bert", 14), ("bert", 20)],
 )
 def test_another_encoder_or_opset_is_fused_and_quantised(
-    material: Material, make_config: Callable[..., Config], family: str, opset: int
+    inputs: TrainingInputs, make_config: Callable[..., Config], family: str, opset: int
 ) -> None:
     torch.manual_seed(2)
-    model = LabelAttentionModel(FAMILIES[family](), material.tasks.size).eval()
+    model = LabelAttentionModel(FAMILIES[family](), inputs.tasks.size).eval()
     exported = export_onnx(model, opset=opset)
-    pairs = [(row.reply, row.context) for row in material.rows["train"][:40]]
+    pairs = [(row.reply, row.context) for row in inputs.rows["train"][:40]]
     config = make_config().quantisation
-    encoding, tasks = material.encoding, material.tasks
+    encoding, tasks = inputs.encoding, inputs.tasks
     builder = Builder(exported, model.encoder.config, config, pairs, encoding, tasks)
 
     def read(content: bytes) -> list[RowOutput]:

@@ -14,7 +14,7 @@ from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows, encode_rows
-from tactful_training.fitting.material import load_material
+from tactful_training.fitting.training_inputs import load_training_inputs
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +144,13 @@ def test_hiding_tokens_needs_a_token_to_hide_them_behind(
     make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     config = make_config(training__token_dropout=0.1)
-    material = load_material(config)
-    assert material.mask_id(config) == 4
-    assert material.mask_id(make_config(training__token_dropout=0)) == 0
+    inputs = load_training_inputs(config)
+    assert inputs.mask_id(config) == 4
+    assert inputs.mask_id(make_config(training__token_dropout=0)) == 0
 
-    source = json.loads(material.encoder.tokenizer)
+    source = json.loads(inputs.encoder.tokenizer)
     text = json.dumps(source).replace("[MASK]", "[NONE]")
     (tmp_path / "tokenizer.json").write_text(text)
-    other = replace(material, encoder=replace(material.encoder, folder=tmp_path))
+    other = replace(inputs, encoder=replace(inputs.encoder, folder=tmp_path))
     with pytest.raises(EncoderError, match=r"no token named \[MASK\] or <mask>.*to 0"):
         other.mask_id(config)

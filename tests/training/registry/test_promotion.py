@@ -191,9 +191,9 @@ def test_a_run_shows_what_it_was_made_of_and_how_it_went(here: dict[str, Any]) -
     assert found.info.status == "FINISHED"
     inputs = found.inputs.dataset_inputs
     assert {each.tags[0].value for each in inputs} == {"training", "validation", "test"}
-    digest = here["good"].material.data.digests["train.jsonl"]
+    digest = here["good"].inputs.data.digests["train.jsonl"]
     assert digest[:36] in {each.dataset.digest for each in inputs}
-    assert found.data.tags["encoder.sha256"] == here["good"].material.encoder.sha256
+    assert found.data.tags["encoder.sha256"] == here["good"].inputs.encoder.sha256
     assert found.data.tags["tactful.kind"] == "training"
     assert any(name.startswith("system/") for name in found.data.metrics)
     assert "test/slices/moves/context/with context" not in found.data.metrics  # 48 rows: too small
@@ -309,7 +309,7 @@ def test_without_a_store_nothing_is_made(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_comparison_shows_what_differs(here: dict[str, Any]) -> None:
-    data = str(here["good"].material.data.folder)
+    data = str(here["good"].inputs.data.folder)
     arguments = [str(here["good"].out), "models:/tactful/3", "--data", data]
     content = json.loads(run(compare, *arguments, "--json").stdout)
     assert content["a"]["bundle"] == here["good"].bundle
@@ -334,7 +334,7 @@ def test_a_comparison_shows_what_differs(here: dict[str, Any]) -> None:
 
 
 def test_on_unlabelled_replies_it_picks_what_to_read(here: dict[str, Any], tmp_path: Path) -> None:
-    data = here["good"].material.data.folder
+    data = here["good"].inputs.data.folder
     lines = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     file = tmp_path / "replies.jsonl"
     file.write_text("".join(json.dumps({"reply": each["reply"]}) + "\n" for each in lines))

@@ -26,11 +26,11 @@ from tactful.reading.stream import Pair
 from tactful_training.benchmark.compared_systems import SYSTEMS, Setting, SystemProcess
 from tactful_training.benchmark.operator_costs import operations_per_token, peak
 from tactful_training.bundling.fusion import fuse
-from tactful_training.bundling.onnx_export import export_onnx
 from tactful_training.config.config_file import load_config
 from tactful_training.config.config_schema import Encoder as EncoderConfig
 from tactful_training.fitting.encoder import find_encoder, load_encoder
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.onnx_export import export_onnx
 
 OURS = "tactful"
 OURS_FP32 = "tactful, fp32"

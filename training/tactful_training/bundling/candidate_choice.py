@@ -1,16 +1,108 @@
-"""The gate: the fastest candidate that reads as well as fp32 ships."""
+"""The forms of the trained model, measured, and which one ships."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from tactful.errors import ModelError
+from tactful.reading.assembling import to_reading
+from tactful.reading.decisions import Heads
+from tactful.reading.engine import Engine, label_outputs
+from tactful.reading.passes import Pass, RowOutput
 from tactful.reading.processor import instructions, processor_name
-from tactful_training.bundling.candidate_measures import Measured
-from tactful_training.config.config_schema import Quantisation
-from tactful_training.evaluation.evaluation_results import number
+from tactful.reading.session import Session
+from tactful.reading.threads import Workers
+from tactful_training.bundling.calibration import calibrate
+from tactful_training.bundling.candidates import Builder, Candidate, Parity, check_parity
+from tactful_training.config.config_schema import Config, Quantisation
+from tactful_training.data.labelled_row import Row
+from tactful_training.errors import ExportError
+from tactful_training.evaluation.bundle_evaluation import evaluate_readings
+from tactful_training.evaluation.evaluation_results import Evaluation, number
+from tactful_training.evaluation.quality_metrics import evidence_tasks
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.model import LabelAttentionModel, torch_forward
+from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.resuming import Fitted
+from tactful_training.fitting.training_inputs import TrainingInputs
+from tactful_training.fitting.validation import Validation
+
+# Enough replies for a steady rate in a second, few enough to time a handful of candidates.
+_TIMED_REPLIES = 96
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A candidate with what was measured.
+
+    Attributes:
+        candidate: the graph.
+        outputs: what the graph says of the validation split.
+        heads: calibration and thresholds fitted on that.
+        evaluation: of its decisions and evidence on the validation split, without intervals.
+    """
+
+    candidate: Candidate
+    outputs: Sequence[RowOutput]
+    heads: Heads
+    evaluation: Evaluation
+
+
+def measure(
+    candidate: Candidate,
+    rows: Sequence[Row],
+    validation: Validation,
+    calibrate: Callable[[Sequence[RowOutput]], Heads],
+) -> Measured:
+    """Measure how well a candidate reads.
+
+    Args:
+        candidate: the graph.
+        rows: the validation split.
+        validation: the same rows, encoded.
+        calibrate: fits heads to what a graph says of them.
+
+    Raises:
+        ExportError: onnxruntime cannot run it.
+    """
+    try:
+        outputs = validation.outputs(Session(candidate.content))
+    except (ValueError, ModelError) as error:
+        raise ExportError(f"the candidate {candidate.name} cannot be run: {error}") from error
+    heads = calibrate(outputs)
+    readings = (
+        to_reading(row.reply, labelled, heads, candidate.name)
+        for row, labelled in zip(rows, label_outputs(outputs, heads), strict=True)
+    )
+    evaluation = evaluate_readings(readings, rows, heads, resamples=0)
+    return Measured(candidate, outputs, heads, evaluation)
+
+
+def rates(candidates: Sequence[Candidate], validation: Validation) -> list[float]:
+    """Replies per second of each, with all threads: medians of several rounds.
+
+    They take turns, so that a busy moment of the machine hits all alike.
+    """
+    encoded = validation.encoded[:_TIMED_REPLIES]
+    workers = [Workers(candidate.content) for candidate in candidates]
+    seconds: list[list[float]] = [[] for _ in candidates]
+    for turn in range(_ROUNDS + 1):
+        for index, each in enumerate(workers):
+            rows = Pass(encoded, validation.encoding, validation.tasks)
+            begin = time.perf_counter()
+            for batch in each.run(rows):
+                batch.result()
+            if turn:  # the first one warms up
+                seconds[index].append(time.perf_counter() - begin)
+    return [len(encoded) / statistics.median(times) for times in seconds]
+
 
 # Rates this near are a tie, which goes to the candidate that the config names first: the choice
 # should not hang on the noise of a clock.
@@ -128,3 +220,86 @@ def _too_low(figures: dict[str, float], at_least: dict[str, float], config: Quan
         elif not figure >= reference - allowed:  # written so that NaN fails
             lines.append(f"{name} {figure:.4f}, fp32 {reference:.4f}, allowed -{allowed:g}")
     return "; ".join(lines)
+
+
+def exportable(config: Config, inputs: TrainingInputs) -> LabelAttentionModel:
+    """The model before training, in the form that can be exported."""
+    encoder = load_encoder(inputs.encoder, config.model, attention="eager")
+    return LabelAttentionModel(encoder, inputs.tasks.size).eval()
+
+
+def choose_form(
+    config: Config,
+    inputs: TrainingInputs,
+    fitted: Fitted,
+    validation: Validation,
+    *,
+    say: Callable[[str], None],
+) -> tuple[Choice, Parity]:
+    """Export the best weights, measure the forms that the config names and choose among them.
+
+    Args:
+        config: all settings.
+        inputs: what was trained on.
+        fitted: the best weights.
+        validation: the validation split, encoded.
+        say: told what comes out.
+
+    Returns:
+        The choice, and the proof that the fp32 form says what PyTorch says.
+
+    Raises:
+        ExportError: the weights cannot be exported, or the fp32 form does not agree with them.
+    """
+    model = exportable(config, inputs)
+    model.load_state_dict(fitted.weights)
+    build = Builder(
+        export_onnx(model, opset=config.export.opset),
+        model.encoder.config,
+        config.quantisation,
+        inputs.sample("train", config.quantisation.calibration_rows, config.seed),
+        inputs.encoding,
+        inputs.tasks,
+    )
+    rows = inputs.rows["validation"]
+    fit_heads = partial(_fit_heads, config, inputs)
+    fp32 = measure(build.fp32(), rows, validation, fit_heads)
+    reference = validation.outputs(torch_forward(model))
+    parity = check_parity(reference, fp32.outputs, tolerance=config.export.tolerance)
+    fused = ", ".join(f"{count} {name}" for name, count in build.fused.operators.items())
+    say(
+        f"exported to ONNX (fused: {fused or 'nothing'}); largest difference to PyTorch on "
+        f"{parity.rows} validation rows: logits {parity.logits:.1e}, token scores "
+        f"{parity.token_scores:.1e}"
+    )
+    measured = [fp32]
+    failed: dict[str, str] = {}
+    for name in config.quantisation.candidates:
+        try:
+            measured.append(measure(build.int8(name), rows, validation, fit_heads))
+        except ExportError as error:  # one form less to choose from
+            failed[name] = str(error)
+    speeds = rates([each.candidate for each in measured], validation)
+    choice = choose(measured, speeds, config.quantisation, failed)
+    for line in choice_lines(choice):
+        say(line)
+    return choice, parity
+
+
+def as_served(measured: Measured, inputs: TrainingInputs) -> Engine:
+    """A form as serving runs it."""
+    return Engine(measured.heads, inputs.encoder.tokenizer, measured.candidate.content)
+
+
+def _fit_heads(config: Config, inputs: TrainingInputs, outputs: Sequence[RowOutput]) -> Heads:
+    """Calibration and thresholds from what an exported graph says of the validation split."""
+    with_evidence = config.loss.evidence_weight > 0
+    return calibrate(
+        inputs.rows["validation"],
+        outputs,
+        inputs.tasks,
+        limits=inputs.encoding.limits,
+        min_positives=config.calibration.min_positives,
+        threshold_pull=config.calibration.threshold_pull,
+        evidence_tasks=evidence_tasks(inputs.rows["train"]) if with_evidence else (),
+    )

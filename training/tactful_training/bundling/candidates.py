@@ -9,17 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
 import transformers
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from tactful.reading.decisions import Floats
 from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.passes import RowOutput
 from tactful.reading.stream import Pair
 from tactful.reading.tasks import Tasks
-from tactful_training.bundling.activation_ranges import activation_ranges
-from tactful_training.bundling.attention_mask import mask_where_needed
-from tactful_training.bundling.fusion import Fused, fuse, quiet
-from tactful_training.bundling.quantisation import quantise
+from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed, quiet
+from tactful_training.bundling.quantisation import activation_ranges, quantise
 from tactful_training.config.config_schema import CandidateName, Quantisation
 from tactful_training.errors import ExportError
 
@@ -151,3 +152,53 @@ def _finished(model: onnx.ModelProto) -> bytes:
 def _bytes(model: onnx.ModelProto) -> bytes:
     content: bytes = model.SerializeToString()
     return content
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest absolute differences between PyTorch and ONNX, both fp32.
+
+    Attributes:
+        logits: of the rows' logits (windows combined).
+        token_scores: of the scores of reply tokens.
+        rows: how many rows were compared.
+    """
+
+    logits: float
+    token_scores: float
+    rows: int
+
+
+def check_parity(
+    reference: Sequence[RowOutput], exported: Sequence[RowOutput], *, tolerance: float
+) -> Parity:
+    """Compare what PyTorch and the exported graph say of the same rows.
+
+    Args:
+        reference: outputs of the trained model in fp32.
+        exported: outputs of the graph, in the same order.
+        tolerance: largest allowed absolute difference of a logit or a token score.
+
+    Raises:
+        ExportError: a difference is larger, or not a number.
+    """
+    pairs = list(zip(reference, exported, strict=True))
+    parity = Parity(
+        logits=max(_gap(a.logits, b.logits) for a, b in pairs),
+        token_scores=max(_gap(a.token_scores, b.token_scores) for a, b in pairs),
+        rows=len(pairs),
+    )
+    # Written so that NaN fails.
+    if not max(parity.logits, parity.token_scores) <= tolerance:
+        raise ExportError(
+            f"the ONNX graph does not reproduce the trained model on {parity.rows} validation "
+            f"rows: logits differ by up to {parity.logits:.2g}, token scores by up to "
+            f"{parity.token_scores:.2g}, allowed is export.tolerance = {tolerance:g}; no bundle "
+            "was written"
+        )
+    return parity
+
+
+def _gap(reference: Floats, exported: Floats) -> float:
+    gap = float(np.abs(reference - exported).max(initial=0.0))
+    return float("inf") if np.isnan(gap) else gap

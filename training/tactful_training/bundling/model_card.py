@@ -12,14 +12,14 @@ import yaml
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.processor import instructions, processor_name
 from tactful_training.bundling.candidate_choice import Choice, quality
-from tactful_training.bundling.onnx_export import Parity
+from tactful_training.bundling.candidates import Parity
 from tactful_training.config.config_file import training_settings
 from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import DataSet
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.encoder import EncoderSource
-from tactful_training.fitting.trainer import Fitted
+from tactful_training.fitting.resuming import Fitted
 
 _FIGURES = {
     "accuracy": "accuracy",

@@ -21,7 +21,7 @@ from tactful.errors import BundleError
 from tactful.reading.decisions import Heads
 from tactful.reading.engine import Engine
 from tactful.strict_json import canonical_json
-from tactful_training.bundling.golden_choice import safe_pairs
+from tactful_training.bundling.manifest_and_goldens import safe_pairs
 from tactful_training.bundling.threshold_goals import (
     Chosen,
     Goal,

@@ -1,7 +1,7 @@
-"""The work folder of a run: what a killed run leaves behind and the next one goes on from.
+"""What a killed run leaves behind and the next one goes on from: checkpoints in a work folder.
 
-Its name is derived from config, data and encoder, so that another experiment never meets these
-files. It goes when the run has finished.
+The folder's name is derived from config, data and encoder, so that another experiment never meets
+these files. It goes when the run has finished.
 """
 
 from __future__ import annotations
@@ -16,15 +16,30 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+from torch import Tensor
 
 from tactful.storage import locked, write_file
 from tactful_training.errors import RunError
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.precision import Precision
-from tactful_training.fitting.trainer import Fitted
+from tactful_training.fitting.hardware import Precision
 
 RUNS = Path("runs")
 _STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.safetensors"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished training.
+
+    Attributes:
+        weights: the state of the model after its best epoch, on the CPU.
+        epochs: all epochs, also those before an interruption.
+        best: number of the best epoch.
+    """
+
+    weights: dict[str, Tensor]
+    epochs: tuple[Epoch, ...]
+    best: int
 
 
 @dataclass
@@ -130,3 +145,45 @@ def open_work_folder(identity: Mapping[str, str]) -> Iterator[WorkFolder]:
     for folder in (path, RUNS):
         with suppress(OSError):  # something to go on from is left, or another run is there
             folder.rmdir()
+
+
+_MARK = "complete.json"
+
+
+@contextmanager
+def saving(checkpoint: Path) -> Iterator[None]:
+    """Mark a checkpoint as whole when the block has written it, and not before.
+
+    The mark holds the size of each file, so that half a deletion is noticed as well.
+    """
+    mark = checkpoint / _MARK
+    mark.unlink(missing_ok=True)
+    yield
+    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir()}
+    write_file(mark, json.dumps(sizes).encode())
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder; what was left half-written or half-deleted goes.
+
+    Args:
+        folder: where ``checkpoint-<step>`` folders lie; it need not exist.
+
+    Returns:
+        The checkpoint to resume from, or None.
+    """
+    whole: dict[int, Path] = {}
+    for checkpoint in folder.glob("checkpoint-*"):
+        if _is_complete(checkpoint):
+            whole[int(checkpoint.name.partition("-")[2])] = checkpoint
+        else:
+            shutil.rmtree(checkpoint)
+    return whole[max(whole)] if whole else None
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        sizes: dict[str, int] = json.loads((checkpoint / _MARK).read_bytes())
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +21,17 @@ from transformers import (
 )
 
 from tactful_training.config.config_schema import Training as TrainingConfig
-from tactful_training.fitting.checkpoints import last_complete, saving
 from tactful_training.fitting.encoder import quiet_transformers
 from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
 from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows
+from tactful_training.fitting.hardware import Precision
 from tactful_training.fitting.losses import Loss, combine_windows
 from tactful_training.fitting.model import LabelAttentionModel
-from tactful_training.fitting.precision import Precision
+from tactful_training.fitting.resuming import Fitted, last_complete, saving
+from tactful_training.fitting.validation import SCORE
 
 # What is lost at most when a run is killed; a checkpoint of the default model takes 0.3 s.
 CHECKPOINT_SECONDS = 60.0
-SCORE = "score"
-"""The validation metric that decides which epoch is best and when training ends."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A finished training.
-
-    Attributes:
-        weights: the state of the model after its best epoch, on the CPU.
-        epochs: all epochs, also those before an interruption.
-        best: number of the best epoch.
-    """
-
-    weights: dict[str, Tensor]
-    epochs: tuple[Epoch, ...]
-    best: int
 
 
 def fit(

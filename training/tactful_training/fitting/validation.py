@@ -17,7 +17,9 @@ from tactful_training.evaluation.quality_metrics import decision_counts, decisio
 from tactful_training.fitting.features import Example
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import torch_forward
-from tactful_training.fitting.trainer import SCORE
+
+SCORE = "score"
+"""The validation metric that decides which epoch is best and when training ends."""
 
 
 class Validation:

@@ -17,8 +17,8 @@ from tactful_training.errors import ConfigError
 from tactful_training.evaluation.decisions_on_rows import evaluation_rows
 from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.material import Material
 from tactful_training.fitting.resuming import WorkFolder
+from tactful_training.fitting.training_inputs import TrainingInputs
 from tactful_training.registry.mlflow_tracker import BUNDLE, KIND, Tracker
 from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors
@@ -49,23 +49,23 @@ class TrackedRun:
         self.registration: Registration | None = None
         self._work = work
 
-    def open(self, config: Config, material: Material) -> None:
+    def open(self, config: Config, inputs: TrainingInputs) -> None:
         """Go on with the run that the work folder remembers, or begin one; send parameters."""
         state = self._work.state
-        self._started = (config, material)
+        self._started = (config, inputs)
         self.tracker.open(
             config.tracking.experiment, self._work.path.name, state.tracking_run, self._tags
         )
         if self.tracker.run_id not in (None, state.tracking_run):
             state.tracking_run, state.tracked_epochs = self.tracker.run_id, 0
             self._work.save()
-        found = {"encoder.sha256": material.encoder.sha256}
-        found |= {f"data.sha256.{name}": value for name, value in material.data.digests.items()}
+        found = {"encoder.sha256": inputs.encoder.sha256}
+        found |= {f"data.sha256.{name}": value for name, value in inputs.data.digests.items()}
         self.tracker.log_params({**flat(config), **found})
         self.tracker.set_tags(
-            {"encoder": material.encoder.name, "encoder.sha256": material.encoder.sha256}
+            {"encoder": inputs.encoder.name, "encoder.sha256": inputs.encoder.sha256}
         )
-        self.tracker.attempt(lambda client, run: _log_inputs(client, run, material))
+        self.tracker.attempt(lambda client, run: _log_inputs(client, run, inputs))
         self.tracker.watch_system()
 
     def send_epochs(self, epochs: Sequence[Epoch]) -> None:
@@ -141,21 +141,21 @@ def _form(record: RunRecord) -> dict[str, str]:
     return {"candidate": shipped.name, "precision": shipped.precision}
 
 
-def _log_inputs(client: MlflowClient, run: str, material: Material) -> None:
+def _log_inputs(client: MlflowClient, run: str, inputs: TrainingInputs) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    inputs = []
-    for split, rows in material.rows.items():
-        path = material.data.files[split]
+    used = []
+    for split, rows in inputs.rows.items():
+        path = inputs.data.files[split]
         dataset = Dataset(
-            name=f"{material.data.folder.name}/{split}",
-            digest=material.data.digests[path.name][:_LONGEST_DIGEST],
+            name=f"{inputs.data.folder.name}/{split}",
+            digest=inputs.data.digests[path.name][:_LONGEST_DIGEST],
             source_type="local",
             source=json.dumps({"uri": str(path)}),
             profile=json.dumps({"rows": len(rows)}),
         )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _USES[split])]))
-    client.log_inputs(run, inputs)
+        used.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _USES[split])]))
+    client.log_inputs(run, used)
 
 
 def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:

@@ -23,10 +23,10 @@ from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
 from tactful_training.fitting.losses import Loss
-from tactful_training.fitting.material import load_material
 from tactful_training.fitting.model import LabelAttentionModel
-from tactful_training.fitting.resuming import open_work_folder
-from tactful_training.fitting.trainer import Fitted, fit
+from tactful_training.fitting.resuming import Fitted, last_complete, open_work_folder, saving
+from tactful_training.fitting.trainer import fit
+from tactful_training.fitting.training_inputs import load_training_inputs
 from tactful_training.fitting.validation import Validation
 
 COMMAND = "import typer; from tactful_training.commands.train import train; typer.run(train)"
@@ -45,28 +45,28 @@ class Interruption(TrainerCallback):
 
 
 def train_in(folder: Path, config: Config, *callbacks: TrainerCallback) -> tuple[Fitted, list[int]]:
-    material = load_material(config)
+    inputs = load_training_inputs(config)
     rows = TrainingRows(
-        material.rows["train"],
-        material.encoding,
-        material.tasks,
+        inputs.rows["train"],
+        inputs.encoding,
+        inputs.tasks,
         context_dropout=0.5,
         token_dropout=0.1,
         mask_id=4,
         seed=config.seed,
     )
     torch.manual_seed(config.seed)
-    encoder = load_encoder(material.encoder, config.model)
-    model = LabelAttentionModel(encoder, material.tasks.size, dropout=0.3)
-    loss = Loss(material.tasks, {}, 1.0)
-    examples = encode_rows(material.rows["validation"], material.encoding, material.tasks)
+    encoder = load_encoder(inputs.encoder, config.model)
+    model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=0.3)
+    loss = Loss(inputs.tasks, {}, 1.0)
+    examples = encode_rows(inputs.rows["validation"], inputs.encoding, inputs.tasks)
     epochs: list[Epoch] = []
     fitted = fit(
         model,
         rows,
         loss,
-        Validation(examples, material.encoding, loss),
-        collator=Collator(material.encoding),
+        Validation(examples, inputs.encoding, loss),
+        collator=Collator(inputs.encoding),
         config=config.training,
         seed=config.seed,
         precision="fp32",
@@ -181,3 +181,74 @@ def test_a_killed_command_goes_on_and_ends_with_one_bundle_and_one_run(
     assert run.info.status == "FINISHED"
     history = client.get_metric_history(run.info.run_id, "validation/score")
     assert [point.step for point in history] == list(range(1, 13))
+
+
+def write_checkpoint(folder: Path, step: int) -> Path:
+    checkpoint = folder / f"checkpoint-{step}"
+    for size in (100, 100 + step):  # saved twice, as may happen at the end of an epoch
+        with saving(checkpoint):
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
+                (checkpoint / name).write_bytes(b"x" * size)
+    return checkpoint
+
+
+def test_the_newest_by_number_is_taken(tmp_path: Path) -> None:
+    assert last_complete(tmp_path / "nowhere") is None
+    for step in (90, 100, 9):
+        write_checkpoint(tmp_path, step)
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-100"
+
+
+@pytest.mark.parametrize("damage", ["unmarked", "truncated", "deleted", "garbled", "empty"])
+def test_half_a_checkpoint_is_passed_over_and_removed(tmp_path: Path, damage: str) -> None:
+    whole = write_checkpoint(tmp_path, 10)
+    half = write_checkpoint(tmp_path, 20)
+    if damage == "unmarked":
+        (half / "complete.json").unlink()
+    elif damage == "truncated":
+        (half / "optimizer.pt").write_bytes(b"x")
+    elif damage == "deleted":
+        (half / "model.safetensors").unlink()
+    elif damage == "garbled":
+        (half / "complete.json").write_bytes(b'{"model.sa')
+    else:
+        for path in half.iterdir():
+            path.unlink()
+    assert last_complete(tmp_path) == whole
+    assert not half.exists()
+
+
+def test_a_save_that_fails_leaves_no_mark(tmp_path: Path) -> None:
+    whole = write_checkpoint(tmp_path, 10)
+    with pytest.raises(KeyboardInterrupt), saving(whole):
+        raise KeyboardInterrupt
+    assert last_complete(tmp_path) is None
+
+
+PROGRAM = """
+import tactful_training.registry.promotion
+from tactful_training.errors import RunError
+from tactful_training.fitting.resuming import open_work_folder
+
+with open_work_folder({"config": "x"}) as work:
+    work.state.tracked_epochs = 3
+    work.save()
+    try:
+        with open_work_folder({"config": "x"}):
+            pass
+    except RunError as error:
+        print(error)
+with open_work_folder({"config": "x"}) as work:
+    print(work.resumed, work.state.tracked_epochs)
+    work.clear()
+"""
+
+
+def test_a_work_folder_is_locked_kept_and_removed_without_fcntl(
+    tmp_path: Path, without_fcntl: Callable[..., list[str]]
+) -> None:
+    refused, resumed = without_fcntl(PROGRAM, cwd=tmp_path)
+    assert "is already running in runs" in refused
+    assert resumed == "True 3"
+    assert list(tmp_path.iterdir()) == []

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from tactful.bundle.onnx_check import external_data
-from tactful.reading.decisions import Floats
-from tactful.reading.passes import RowOutput
 from tactful.reading.session import INPUTS, OUTPUTS
 from tactful_training.errors import ExportError
 from tactful_training.fitting.model import LabelAttentionModel
 
 _TRACED_SHAPE = (2, 9)  # windows, tokens: any will do, see `export_onnx`
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Largest absolute differences between PyTorch and ONNX, both fp32.
-
-    Attributes:
-        logits: of the rows' logits (windows combined).
-        token_scores: of the scores of reply tokens.
-        rows: how many rows were compared.
-    """
-
-    logits: float
-    token_scores: float
-    rows: int
 
 
 def export_onnx(model: LabelAttentionModel, *, opset: int) -> bytes:
@@ -95,38 +75,3 @@ def export_onnx(model: LabelAttentionModel, *, opset: int) -> bytes:
     if outside := external_data(content):
         raise ExportError(f"the exported graph is not in one file: {'; '.join(outside)}")
     return content
-
-
-def check_parity(
-    reference: Sequence[RowOutput], exported: Sequence[RowOutput], *, tolerance: float
-) -> Parity:
-    """Compare what PyTorch and the exported graph say of the same rows.
-
-    Args:
-        reference: outputs of the trained model in fp32.
-        exported: outputs of the graph, in the same order.
-        tolerance: largest allowed absolute difference of a logit or a token score.
-
-    Raises:
-        ExportError: a difference is larger, or not a number.
-    """
-    pairs = list(zip(reference, exported, strict=True))
-    parity = Parity(
-        logits=max(_gap(a.logits, b.logits) for a, b in pairs),
-        token_scores=max(_gap(a.token_scores, b.token_scores) for a, b in pairs),
-        rows=len(pairs),
-    )
-    # Written so that NaN fails.
-    if not max(parity.logits, parity.token_scores) <= tolerance:
-        raise ExportError(
-            f"the ONNX graph does not reproduce the trained model on {parity.rows} validation "
-            f"rows: logits differ by up to {parity.logits:.2g}, token scores by up to "
-            f"{parity.token_scores:.2g}, allowed is export.tolerance = {tolerance:g}; no bundle "
-            "was written"
-        )
-    return parity
-
-
-def _gap(reference: Floats, exported: Floats) -> float:
-    gap = float(np.abs(reference - exported).max(initial=0.0))
-    return float("inf") if np.isnan(gap) else gap

@@ -8,23 +8,24 @@ import pytest
 
 from tactful.reading.passes import RowOutput, run_rows
 from tactful.reading.session import Session
-from tactful_training.bundling.onnx_export import check_parity, export_onnx
+from tactful_training.bundling.candidates import check_parity
 from tactful_training.errors import ExportError
 from tactful_training.fitting.features import encode_rows
-from tactful_training.fitting.material import Material
 from tactful_training.fitting.model import LabelAttentionModel, torch_forward
+from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.training_inputs import TrainingInputs
 
 
 @pytest.fixture(scope="module")
 def outputs(
-    model: LabelAttentionModel, material: Material, exported: bytes
+    model: LabelAttentionModel, inputs: TrainingInputs, exported: bytes
 ) -> tuple[list[RowOutput], list[RowOutput]]:
-    rows = encode_rows(material.rows["validation"], material.encoding, material.tasks)
+    rows = encode_rows(inputs.rows["validation"], inputs.encoding, inputs.tasks)
     encoded = [example.encoded for example in rows]
     assert max(len(row.windows) for row in encoded) > 1
 
     def run(forward: object) -> list[RowOutput]:
-        return run_rows(encoded, material.encoding, forward, material.tasks, token_budget=200)
+        return run_rows(encoded, inputs.encoding, forward, inputs.tasks, token_budget=200)
 
     return run(torch_forward(model)), run(Session(exported, threads=1))
 

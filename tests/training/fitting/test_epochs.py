@@ -7,9 +7,8 @@ import pytest
 from rich.console import Console
 from transformers import TrainerControl, TrainerState
 
-from tactful_training.fitting import progress
-from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.progress import ProgressReport, clock, epoch_line
+from tactful_training.fitting import epochs
+from tactful_training.fitting.epochs import Epoch, ProgressReport, clock, epoch_line
 
 
 def walk(report: ProgressReport, steps: int, first: int = 0) -> None:
@@ -26,7 +25,7 @@ def test_a_log_file_gets_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
     with ProgressReport(Console(file=said)) as report:
         walk(report, 50)
     assert said.getvalue() == ""
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 0)
+    monkeypatch.setattr(epochs, "_LINE_SECONDS", 0)
     with ProgressReport(Console(file=said)) as report:
         walk(report, 50, first=48)
     lines = said.getvalue().splitlines()

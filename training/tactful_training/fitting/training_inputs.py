@@ -26,7 +26,7 @@ _MASK_TOKENS = ("[MASK]", "<mask>")
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingInputs:
     """Everything that training reads.
 
     Attributes:
@@ -76,7 +76,7 @@ class Material:
         return {"config": digest(config), "encoder": self.encoder.sha256, **data}
 
 
-def load_material(config: Config) -> Material:
+def load_training_inputs(config: Config) -> TrainingInputs:
     """Read and check what a config names, before anything takes long.
 
     Raises:
@@ -93,17 +93,17 @@ def load_material(config: Config) -> Material:
         encoding = ReplyEncoding(encoder.tokenizer, config.encoding.limits)
     except ValueError as error:
         raise EncoderError(f"{encoder.folder}: {error}") from error
-    return Material(data, rows, encoder, encoding)
+    return TrainingInputs(data, rows, encoder, encoding)
 
 
-def check_fit(model: transformers.PreTrainedModel, material: Material) -> None:
+def check_fit(model: transformers.PreTrainedModel, inputs: TrainingInputs) -> None:
     """Check that an encoder has room for the windows and knows the tokenizer's tokens.
 
     Raises:
         EncoderError: it does not.
     """
-    where, largest = material.encoder.folder, material.encoding.largest_id
-    max_tokens = material.encoding.limits.max_tokens
+    where, largest = inputs.encoder.folder, inputs.encoding.largest_id
+    max_tokens = inputs.encoding.limits.max_tokens
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and max_tokens > positions:
         raise EncoderError(

@@ -1,17 +1,24 @@
-"""Which replies a bundle carries to check itself with."""
+"""What a bundle holds beside the model: manifest fields and goldens; all of it is written here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tactful.bundle.goldens import Golden, make_goldens
+import tactful
+from tactful.bundle.goldens import Golden, goldens_to_jsonl, make_goldens
+from tactful.bundle.writing import write_bundle
 from tactful.reading.engine import Engine, Labelled
 from tactful.reading.stream import Pair
+from tactful.strict_json import canonical_json
 from tactful_training.bundling.candidates import Precision
+from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.data.labelled_row import Row
+from tactful_training.evaluation.evaluation_results import headline, number
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.05}
 """Largest difference of a score between processors."""
@@ -110,3 +117,51 @@ def _diverse(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
             (new if (labelled.decisions & ~seen).any() else rest).append(pair)
             seen |= labelled.decisions
     return new + rest or [pairs[int(np.argmax(distances))]]
+
+
+def pack(out: Path, record: RunRecord, engine: Engine, validation: list[Row]) -> str:
+    """Write the bundle; it takes the old one's place once it has been verified.
+
+    Args:
+        out: its folder.
+        record: what the run was.
+        engine: the model as it will be served.
+        validation: rows to choose goldens from.
+
+    Returns:
+        The bundle's id.
+    """
+    shipped = record.choice.shipped
+    tolerance = TOLERANCES[shipped.candidate.precision]
+    goldens = choose_goldens(engine, validation, record.config.goldens.count, tolerance)
+    return write_bundle(
+        out,
+        manifest_fields=_manifest_fields(record),
+        files={
+            "model.onnx": shipped.candidate.content,
+            "tokenizer.json": record.encoder.tokenizer,
+            "labels.json": canonical_json(shipped.heads.to_json()) + b"\n",
+            "golden.jsonl": goldens_to_jsonl(goldens),
+            "README.md": model_card(record).encode(),
+        },
+    )
+
+
+def _manifest_fields(record: RunRecord) -> dict[str, Any]:
+    precision = record.choice.shipped.candidate.precision
+    return {
+        "name": record.config.name,
+        "version": record.config.version,
+        "golden_tolerance": TOLERANCES[precision],
+        "tactful": tactful.__version__,
+        "precision": precision,
+        "quantisation": record.choice.to_json(),
+        "encoder": {"name": record.encoder.name, "sha256": record.encoder.sha256},
+        "data": {"name": record.data.folder.name, "sha256": record.data.digests},
+        "mlflow_run": record.tracking_run,
+        "git_commit": record.commit,
+        "metrics": {
+            split: {path: number(estimate.value) for path, estimate in headline(measured).items()}
+            for split, measured in record.evaluations.items()
+        },
+    }
