@@ -15,8 +15,9 @@ import pytest
 
 from tactful.client import ServiceError
 from tactful.errors import BundleError, InputError, MissingExtraError, TactfulError
-from tactful.server.failures import Failure, NotReady
-from tactful.server.problems import RequestError
+from tactful.server.fair_queue import Failure
+from tactful.server.live_bundle import NotReady
+from tactful.server.problem_documents import RequestError
 from tactful_training.errors import ExportError
 
 DEFINITION = re.compile(r"^class \w+\(.*(Error|Failure)\b.*\)", re.MULTILINE)

@@ -1,6 +1,6 @@
-"""The HTTP service: `tactful serve` (extra ``server``).
+"""The HTTP service: `tactful serve` (extra ``server``); requests come in, readings go out.
 
-The core (`batcher`, `service`, `failures`) knows no HTTP; `problems` maps what it raises to
-problem documents in one table; `app` is the routes, `edge` and `protocol` what stands before them,
-`lifecycle` and `workers` the processes.
+`fair_queue` and `live_bundle` know no HTTP; `problem_documents` maps what they refuse in one table.
+`routes` are the addresses, `connections` what stands before them, `lifecycle` the process around
+all, `worker_processes` several of them.
 """

@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,7 +17,7 @@ import typer
 
 from tactful.errors import MissingExtraError, TactfulError
 from tactful.options import BUNDLE_HELP, DEFAULT_BUNDLE, check_options, option, takes_options
-from tactful.server.batcher import BatchLimits
+from tactful.server.fair_queue import BatchLimits
 
 TOKEN_VARIABLE = "TACTFUL_TOKEN"
 # Two: one is tokenised, or at its end on fewer threads than there are, while the other one runs.
@@ -46,6 +48,12 @@ class Settings:
         "The port to listen on. 0 takes any free one; which one it was stands in the log.",
         least=0,
         most=65_535,
+        panel=_PROCESS,
+    )
+    root_path: str = option(
+        "",
+        "The path under which a proxy shows this service, for example /tactful, whether or not the "
+        "proxy takes it away. The page finds its way without it; the OpenAPI document names it.",
         panel=_PROCESS,
     )
     workers: int = option(
@@ -168,6 +176,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path, re.ASCII):
+            raise TactfulError(
+                f"--root-path is {self.root_path!r}, allowed: a path of letters, digits and ._~- "
+                "that begins with / and does not end with one, for example /tactful"
+            )
 
     @property
     def batch_limits(self) -> BatchLimits:
@@ -233,6 +246,7 @@ def _digest(token: str) -> bytes:
 @takes_options
 def serve(settings: Settings) -> None:
     """Serve readings over HTTP, with a page to try them at /."""
+    hold_hangups()
     token = read_token(settings.token_file, os.environ.get(TOKEN_VARIABLE))
     try:
         from tactful.server.lifecycle import run
@@ -241,3 +255,13 @@ def serve(settings: Settings) -> None:
             raise
         raise MissingExtraError("tactful serve", "server") from error
     raise typer.Exit(run(dataclasses.replace(settings, token=token)))
+
+
+def hold_hangups() -> None:
+    """Let SIGHUP, which asks for a reload, wait until there is a handler; it would kill."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def release_hangups() -> None:
+    """From now on SIGHUP arrives, and what came since `hold_hangups`."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

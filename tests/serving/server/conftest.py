@@ -65,7 +65,9 @@ def launcher(folder: Path) -> Iterator[Serve]:
         assert address is not None, log.read_text("utf-8")
         running.url = address[1]
         if ready:
-            running.wait_until(lambda: httpx.get(f"{running.url}/readyz").status_code == 200)
+            running.wait_until(
+                lambda: httpx.get(f"{running.url}/readyz", timeout=PATIENCE).status_code == 200
+            )
         return running
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import socket
@@ -124,9 +125,44 @@ def test_another_media_type_is_refused(http, kind):
 
 
 def test_json_may_name_its_character_set(http):
-    headers = {"content-type": "Application/JSON; Charset=UTF-8"}
-    answer = http.post("/v1/label", content=b'{"reply": "sorry"}', headers=headers)
+    body = b'{"reply": "sorry"}'
+    for kind in (
+        *("Application/JSON; Charset=UTF-8", "application/json;charset=utf8", "application/json;"),
+        *('application/json; charset="Utf8"', "application/json ; charset = 'UTF-8' ;"),
+    ):
+        answer = http.post("/v1/label", content=body, headers={"content-type": kind})
+        assert answer.status_code == 200, kind
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP", "identity, zstd", "none"])
+def test_a_compressed_body_is_told_what_to_do(http, encoding):
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    body = gzip.compress(b'{"reply": "sorry"}')
+    answer = http.post("/v1/label", content=body, headers=headers)
+    assert "uncompressed" in problem(answer, 415, "body_compressed")["detail"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_a_body_may_say_that_it_is_not_compressed(http, encoding):
+    headers = {"content-encoding": encoding}
+    answer = http.post("/v1/label", json={"reply": "sorry"}, headers=headers)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/metrics", "/v1/bundle", "/openapi.json"]
+)
+def test_head_gets_what_get_gets_without_its_body(service, http, path):
+    asked = f"HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    head, _, body = exchange(service, asked.encode()).partition(b"\r\n\r\n")
+    assert (head[:13], body) == (b"HTTP/1.1 200 ", b"")
+    got = http.get(path)
+    headers = dict(re.findall(r"([\w-]+): (.*?)\r?$", head.decode(), re.MULTILINE))
+    assert headers["content-type"] == got.headers["content-type"]
+    if path != "/metrics":  # these change with every request
+        assert headers["content-length"] == got.headers["content-length"]
+    problem(http.request("POST", path), 405, "method_not_allowed")
 
 
 def test_too_large_and_too_many_are_refused(http):
@@ -151,6 +187,7 @@ def test_unknown_addresses_and_methods_are_problems_too(http):
     answer = http.get("/v1/label")
     problem(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
+    assert http.request("DELETE", "/healthz").headers["allow"] == "GET, HEAD"
     problem(http.request("DELETE", "/healthz"), 405, "method_not_allowed")
     problem(http.request("QUERY", "/v1/label"), 405, "method_not_allowed")
 
@@ -284,7 +321,7 @@ def test_the_openapi_description_is_complete(http):
 
 
 def test_live_answers_have_the_shapes_of_the_description(http):
-    from tactful.server import schemas
+    from tactful.server import openapi as schemas
 
     reading = http.post("/v1/label", json={"reply": "I am so sorry, friend."}).json()
     schemas.Reading.model_validate(reading)

@@ -9,8 +9,14 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
-from tactful.server.batcher import Batcher, BatchLimits
-from tactful.server.failures import DeadlineExceeded, Draining, QueueFull, TooManyTokens
+from tactful.server.fair_queue import (
+    BatchLimits,
+    DeadlineExceeded,
+    Draining,
+    FairQueue,
+    QueueFull,
+    TooManyTokens,
+)
 
 
 class Model:
@@ -47,29 +53,29 @@ def run(scenario, model=None, **changes):
     model = model or Model()
 
     async def main():
-        batcher = Batcher(limits(**changes), lambda: model)
-        batcher.start()
+        queue = FairQueue(limits(**changes), lambda: model)
+        queue.start()
         try:
-            await asyncio.wait_for(scenario(batcher, model), 60)
+            await asyncio.wait_for(scenario(queue, model), 60)
         finally:
             model.held = False
             model.go.release(100)
-            await batcher.close()
+            await queue.close()
 
     asyncio.run(main())
     return model
 
 
-async def busy(batcher, model):
+async def busy(queue, model):
     """A batch is running and stays so until `model.go` is released."""
     model.held = True
-    task = asyncio.create_task(batcher.submit(["first"], [1]))
+    task = asyncio.create_task(queue.submit(["first"], [1]))
     await asyncio.to_thread(model.started.acquire)
     return task
 
 
-def submit(batcher, items, cost=1):
-    return asyncio.create_task(batcher.submit(items, [cost] * len(items)))
+def submit(queue, items, cost=1):
+    return asyncio.create_task(queue.submit(items, [cost] * len(items)))
 
 
 async def settle():
@@ -78,9 +84,9 @@ async def settle():
 
 
 def test_concurrent_requests_share_a_batch_up_to_the_budget():
-    async def scenario(batcher, model):
-        first = await busy(batcher, model)
-        others = [submit(batcher, [f"r{i}"]) for i in range(6)]
+    async def scenario(queue, model):
+        first = await busy(queue, model)
+        others = [submit(queue, [f"r{i}"]) for i in range(6)]
         await settle()
         model.held = False
         model.go.release()
@@ -90,28 +96,28 @@ def test_concurrent_requests_share_a_batch_up_to_the_budget():
 
 
 def test_an_idle_service_waits_a_moment_for_company():
-    async def scenario(batcher, model):
-        one = submit(batcher, ["a"])
+    async def scenario(queue, model):
+        one = submit(queue, ["a"])
         await settle()
-        two = submit(batcher, ["b"])
+        two = submit(queue, ["b"])
         await asyncio.gather(one, two)
 
     assert run(scenario, gather_seconds=0.5).batches == [["a", "b"]]
 
 
 def test_a_full_batch_does_not_wait_for_company():
-    async def scenario(batcher, model):
-        await batcher.submit(list("abcd"), [1] * 4)
+    async def scenario(queue, model):
+        await queue.submit(list("abcd"), [1] * 4)
 
     assert run(scenario, gather_seconds=1000).batches == [list("abcd")]
 
 
 def test_a_big_request_does_not_starve_single_ones():
-    async def scenario(batcher, model):
-        first = await busy(batcher, model)
-        big = submit(batcher, [f"big{i}" for i in range(40)])
+    async def scenario(queue, model):
+        first = await busy(queue, model)
+        big = submit(queue, [f"big{i}" for i in range(40)])
         await settle()
-        single = submit(batcher, ["single"])
+        single = submit(queue, ["single"])
         await settle()
         model.held = False
         model.go.release()
@@ -125,14 +131,14 @@ def test_a_big_request_does_not_starve_single_ones():
 
 
 def test_a_cancelled_request_is_dropped_before_it_costs_anything():
-    async def scenario(batcher, model):
-        first = await busy(batcher, model)
-        gone, kept = submit(batcher, ["gone", "gone"]), submit(batcher, ["kept"])
+    async def scenario(queue, model):
+        first = await busy(queue, model)
+        gone, kept = submit(queue, ["gone", "gone"]), submit(queue, ["kept"])
         await settle()
-        assert batcher.waiting == 3
+        assert queue.waiting == 3
         gone.cancel()
         await settle()
-        assert batcher.waiting == 1
+        assert queue.waiting == 1
         model.go.release()
         model.held = False
         await asyncio.gather(first, kept)
@@ -143,9 +149,9 @@ def test_a_cancelled_request_is_dropped_before_it_costs_anything():
 
 
 def test_what_waits_too_long_is_given_up_and_not_read():
-    async def scenario(batcher, model):
-        first = await busy(batcher, model)
-        late = submit(batcher, ["late"])
+    async def scenario(queue, model):
+        first = await busy(queue, model)
+        late = submit(queue, ["late"])
         await settle()
         with pytest.raises(DeadlineExceeded) as caught:
             await late
@@ -157,7 +163,7 @@ def test_what_waits_too_long_is_given_up_and_not_read():
         answers = []
         for _ in range(100):  # on a machine that is busy even this one may come too late
             with contextlib.suppress(DeadlineExceeded):
-                answers = await batcher.submit(["next"], [1])
+                answers = await queue.submit(["next"], [1])
                 break
         assert answers == ["NEXT"]
 
@@ -167,55 +173,57 @@ def test_what_waits_too_long_is_given_up_and_not_read():
 
 
 def test_a_full_queue_refuses_at_once_and_keeps_a_quarter_for_single_replies():
-    async def scenario(batcher, model):
-        first = await busy(batcher, model)
-        big = submit(batcher, ["a", "b"], cost=30)
+    async def scenario(queue, model):
+        first = await busy(queue, model)
+        big = submit(queue, ["a", "b"], cost=30)
         await settle()
         with pytest.raises(QueueFull) as caught:
-            await batcher.submit(["c", "d"], [10, 10])
+            await queue.submit(["c", "d"], [10, 10])
         assert caught.value.retry_after >= 1
-        single = submit(batcher, ["single"], cost=40)
+        single = submit(queue, ["single"], cost=40)
         await settle()
         with pytest.raises(QueueFull):
-            await batcher.submit(["one more"], [1])
+            await queue.submit(["one more"], [1])
         model.held = False
         model.go.release()
         await asyncio.gather(first, big, single)
-        assert batcher.waiting == 0
+        assert queue.waiting == 0
 
     run(scenario)
 
 
 def test_what_could_never_be_admitted_is_told_so():
-    async def scenario(batcher, model):
+    async def scenario(queue, model):
         with pytest.raises(TooManyTokens, match=r"about 76 tokens.* 75"):
-            await batcher.submit(["a", "b"], [38, 38])
-        assert await batcher.submit(["a"], [100]) == ["A"]
+            await queue.submit(["a", "b"], [38, 38])
+        assert await queue.submit(["a"], [100]) == ["A"]
 
     run(scenario)
 
 
 def test_a_failing_model_fails_those_who_asked_and_nobody_else():
-    async def scenario(batcher, model):
+    async def scenario(queue, model):
         with pytest.raises(RuntimeError):
-            await batcher.submit(["broken"], [1])
-        assert await batcher.submit(["fine"], [1]) == ["FINE"]
+            await queue.submit(["broken"], [1])
+        assert await queue.submit(["fine"], [1]) == ["FINE"]
 
     run(scenario)
 
 
 def test_closing_answers_everyone_who_waits():
-    async def scenario(batcher, model):
-        first = await busy(batcher, model)
-        waiting = submit(batcher, ["waiting"])
+    async def scenario(queue, model):
+        first = await busy(queue, model)
+        waiting = submit(queue, ["waiting"])
         await settle()
-        closing = asyncio.create_task(batcher.close())
+        closing = asyncio.create_task(queue.close())
         with pytest.raises(Draining):
             await waiting
         with pytest.raises(Draining):
             await first
         model.go.release()
         await closing
+        with pytest.raises(Draining):
+            await queue.submit(["late"], [1])
 
     run(scenario)
 
@@ -225,20 +233,20 @@ def test_one_request_is_read_by_one_model():
     current = [old]
 
     async def main():
-        batcher = Batcher(limits(), lambda: current[0])
-        batcher.start()
-        first = await busy(batcher, old)
-        big = submit(batcher, [f"b{i}" for i in range(6)])
+        queue = FairQueue(limits(), lambda: current[0])
+        queue.start()
+        first = await busy(queue, old)
+        big = submit(queue, [f"b{i}" for i in range(6)])
         await settle()
         old.go.release()
         await asyncio.to_thread(old.started.acquire)  # its first part is being read
         current[0] = new
-        later = submit(batcher, ["later"])
+        later = submit(queue, ["later"])
         await settle()
         old.held = False
         old.go.release(5)
         await asyncio.gather(first, big, later)
-        await batcher.close()
+        await queue.close()
 
     asyncio.run(main())
     assert [item for batch in old.batches for item in batch] == [
@@ -248,10 +256,10 @@ def test_one_request_is_read_by_one_model():
     assert new.batches == [["later"]]
 
 
-def test_a_second_batch_runs_beside_the_first_and_keeps_the_order_of_a_job():
-    async def scenario(batcher, model):
+def test_a_second_batch_runs_beside_the_first_and_keeps_the_order_of_a_request():
+    async def scenario(queue, model):
         model.held = True
-        big = submit(batcher, [f"b{i}" for i in range(10)])
+        big = submit(queue, [f"b{i}" for i in range(10)])
         for _ in range(2):
             await asyncio.to_thread(model.started.acquire)
         assert sorted(model.batches) == [["b0", "b1", "b2", "b3"], ["b4", "b5", "b6", "b7"]]
@@ -265,7 +273,7 @@ def test_a_second_batch_runs_beside_the_first_and_keeps_the_order_of_a_job():
 
 
 def test_seconds_of_batches_side_by_side_count_once(monkeypatch):
-    monkeypatch.setattr("tactful.server.batcher._FADING", 1.0)
+    monkeypatch.setattr("tactful.server.fair_queue._FADING", 1.0)
     short = threading.Event()
 
     class Nested(Model):
@@ -276,25 +284,25 @@ def test_seconds_of_batches_side_by_side_count_once(monkeypatch):
                 time.sleep(0.2)
             return list(items)
 
-    async def scenario(batcher, model):
+    async def scenario(queue, model):
         started = time.monotonic()
-        long = submit(batcher, ["long"] * 4)
+        long = submit(queue, ["long"] * 4)
         await asyncio.sleep(0.2)
-        await submit(batcher, ["short"] * 4)
+        await submit(queue, ["short"] * 4)
         short.set()
         await long
         await settle()
-        assert 0.4 <= batcher._seconds_run <= time.monotonic() - started
+        assert 0.4 <= queue._seconds_run <= time.monotonic() - started
 
     run(scenario, Nested(), at_once=2)
 
 
 def test_nobody_gathers_while_a_batch_runs():
-    async def scenario(batcher, model):
+    async def scenario(queue, model):
         model.held = True
-        first = submit(batcher, ["a", "b", "c", "d"])  # a full batch
+        first = submit(queue, ["a", "b", "c", "d"])  # a full batch
         await asyncio.to_thread(model.started.acquire)
-        second = submit(batcher, ["second"])
+        second = submit(queue, ["second"])
         await asyncio.to_thread(model.started.acquire)
         model.held = False
         model.go.release(2)
@@ -303,25 +311,25 @@ def test_nobody_gathers_while_a_batch_runs():
     run(scenario, at_once=2, gather_seconds=3600)
 
 
-def test_a_model_that_answers_too_little_fails_its_jobs_at_once():
+def test_a_model_that_answers_too_little_fails_its_requests_at_once():
     class Short(Model):
         def __call__(self, items):
             return []
 
-    async def scenario(batcher, model):
+    async def scenario(queue, model):
         with pytest.raises(ValueError, match="zip"):
-            await submit(batcher, ["one", "two"])
+            await submit(queue, ["one", "two"])
 
     run(scenario, Short())
 
 
 def test_closing_waits_for_every_batch_that_runs():
-    async def scenario(batcher, model):
+    async def scenario(queue, model):
         model.held = True
-        jobs = [submit(batcher, ["one"] * 4), submit(batcher, ["two"] * 4)]
+        jobs = [submit(queue, ["one"] * 4), submit(queue, ["two"] * 4)]
         for _ in range(2):
             await asyncio.to_thread(model.started.acquire)
-        closing = asyncio.create_task(batcher.close())
+        closing = asyncio.create_task(queue.close())
         await settle()
         assert not closing.done()
         model.go.release(2)
@@ -332,7 +340,7 @@ def test_closing_waits_for_every_batch_that_runs():
 
 
 def test_nothing_to_read_is_nothing():
-    async def scenario(batcher, model):
-        assert await batcher.submit([], []) == []
+    async def scenario(queue, model):
+        assert await queue.submit([], []) == []
 
     assert run(scenario).batches == []

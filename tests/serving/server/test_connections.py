@@ -9,31 +9,36 @@ import pytest
 
 uvicorn = pytest.importorskip("uvicorn")
 
-from tactful.server.protocol import bounded_protocol  # noqa: E402
+from tactful import Classifier  # noqa: E402
+from tactful.server.connections import Connections, listen  # noqa: E402
+from tactful.server.exchanges import Exchanges  # noqa: E402
+from tactful.server.live_bundle import LiveBundle  # noqa: E402
+from tactful.server.serve_command import Settings  # noqa: E402
+from tactful.server.telemetry import ServiceMetrics  # noqa: E402
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
-def serve(app, client, *, receive_seconds=10, buffer=None):
-    """What a client of an application gets: ``await client(port, server)``.
+def serve(app, client, *, receive_ms=10_000, buffer=None):
+    """What a client of an application gets: ``await client(port, connections)``.
 
     Args:
         buffer: bytes that the kernel takes of an answer before its client reads; None: many.
     """
 
     async def main():
-        # As `tactful serve` listens: accepted connections do not name their protocol.
-        listener = socket.create_server(("127.0.0.1", 0))
+        settings, metrics = Settings(receive_ms=receive_ms, max_connections=8), ServiceMetrics()
+        bundle = LiveBundle(Classifier.load, settings.batch_limits, max_chars=9, metrics=metrics)
+        connections = Connections(Exchanges(app, {"/"}, bundle, metrics), settings)
+        listener = listen("127.0.0.1", 0)
         if buffer is not None:  # accepted connections inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        result = await client(listener.getsockname()[1], server)
-        server.should_exit = True
-        await serving
+        await connections.start(listener)
+        result = await client(listener.getsockname()[1], connections)
+        await connections.close()
+        await bundle.close()
         return result
 
-    http = bounded_protocol(max_connections=8, receive_seconds=receive_seconds)
-    server = uvicorn.Server(uvicorn.Config(app, http=http, ws="none", lifespan="off"))
     return asyncio.run(main())
 
 
@@ -42,11 +47,11 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"read"})
 
-    async def ask(port, server):
+    async def ask(port, connections):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while not server.server_state.connections:
+        while not len(connections):
             await asyncio.sleep(0.01)
-        [protocol] = server.server_state.connections
+        [protocol] = connections._state.connections
         connection = protocol.transport.get_extra_info("socket")
         option = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         writer.write(REQUEST)
@@ -57,6 +62,7 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head():
     option, answer = serve(app, ask)
     assert option == 1
     assert answer.endswith(b"read\r\n0\r\n\r\n")
+    assert b"\r\ndate: " in answer
 
 
 def test_a_client_that_never_reads_its_answer_does_not_keep_the_connection():
@@ -67,23 +73,23 @@ def test_a_client_that_never_reads_its_answer_does_not_keep_the_connection():
         await send({"type": "http.response.start", "status": 200, "headers": [length]})
         await send({"type": "http.response.body", "body": b"a" * size})
 
-    async def ask(port, server):
+    async def ask(port, connections):
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             deaf.setblocking(False)
             await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", port))
             deaf.send(REQUEST)
-            while not server.server_state.total_requests:
+            while not connections._state.total_requests:
                 await asyncio.sleep(0.01)
-            [protocol] = server.server_state.connections
+            [protocol] = connections._state.connections
             async with asyncio.timeout(10):
                 while not protocol.transport.is_closing():
                     await asyncio.sleep(0.01)
             left = protocol.transport.get_write_buffer_size()
             async with asyncio.timeout(10):
-                while server.server_state.connections:
+                while len(connections):
                     await asyncio.sleep(0.01)
             return left
 
     # Closed by the service, its rest not taken: gone all the same.
-    assert serve(app, ask, receive_seconds=0.5, buffer=1) > 0
+    assert serve(app, ask, receive_ms=500, buffer=1) > 0

@@ -6,20 +6,24 @@ A document says what was given, what is allowed and what to do, and never quotes
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
 from tactful.errors import BundleError, InputError, TactfulError
-from tactful.server.failures import (
+from tactful.server.fair_queue import (
     DeadlineExceeded,
     Draining,
     Failure,
-    NotReady,
     QueueFull,
     TooManyTokens,
 )
+from tactful.server.live_bundle import NotReady
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -48,32 +52,33 @@ class RequestError(TactfulError):
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     """One row of the table: a status, and what this kind of problem is called."""
 
     status: int
     title: str
 
 
-PROBLEMS: dict[str, Kind] = {
-    "http_malformed": Kind(400, "This is no HTTP request"),
-    "json_malformed": Kind(400, "The body is no JSON"),
-    "token_missing": Kind(401, "A bearer token is needed"),
-    "not_found": Kind(404, "There is nothing at this address"),
-    "method_not_allowed": Kind(405, "This address does not take this method"),
-    "sender_too_slow": Kind(408, "The request did not arrive in time"),
-    "body_too_large": Kind(413, "The body is too large"),
-    "too_many_items": Kind(413, "There are too many items in one request"),
-    "too_many_tokens": Kind(413, "The texts of one request are too long together"),
-    "not_json": Kind(415, "The body must be declared as JSON"),
-    "field_wrong": Kind(422, "A field is wrong"),
-    "bundle_refused": Kind(422, "The bundle cannot be used"),
-    "queue_full": Kind(429, "Too much is waiting already"),
-    "internal_error": Kind(500, "Something went wrong inside the service"),
-    "not_ready": Kind(503, "The service is not ready yet"),
-    "draining": Kind(503, "The service is ending"),
-    "deadline_exceeded": Kind(503, "The request was not read in time"),
-    "too_many_connections": Kind(503, "There are too many open connections"),
+PROBLEMS: dict[str, ProblemType] = {
+    "http_malformed": ProblemType(400, "This is no HTTP request"),
+    "json_malformed": ProblemType(400, "The body is no JSON"),
+    "token_missing": ProblemType(401, "A bearer token is needed"),
+    "not_found": ProblemType(404, "There is nothing at this address"),
+    "method_not_allowed": ProblemType(405, "This address does not take this method"),
+    "sender_too_slow": ProblemType(408, "The request did not arrive in time"),
+    "body_too_large": ProblemType(413, "The body is too large"),
+    "too_many_items": ProblemType(413, "There are too many items in one request"),
+    "too_many_tokens": ProblemType(413, "The texts of one request are too long together"),
+    "not_json": ProblemType(415, "The body must be declared as JSON"),
+    "body_compressed": ProblemType(415, "The body must not be compressed"),
+    "field_wrong": ProblemType(422, "A field is wrong"),
+    "bundle_refused": ProblemType(422, "The bundle cannot be used"),
+    "queue_full": ProblemType(429, "Too much is waiting already"),
+    "internal_error": ProblemType(500, "Something went wrong inside the service"),
+    "not_ready": ProblemType(503, "The service is not ready yet"),
+    "draining": ProblemType(503, "The service is ending"),
+    "deadline_exceeded": ProblemType(503, "The request was not read in time"),
+    "too_many_connections": ProblemType(503, "There are too many open connections"),
 }
 # What the core raises; the first class that fits counts.
 _CODES: tuple[tuple[type[Exception], str], ...] = (
@@ -84,7 +89,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (Draining, "draining"),
     (InputError, "field_wrong"),
 )
-_STATUS_CODES = {404: "not_found", 405: "method_not_allowed"}
+_ROUTER_CODES = {404: "not_found", 405: "method_not_allowed"}
 _INTERNAL = "an error that was not foreseen; its place is in the service's log"
 
 
@@ -92,9 +97,15 @@ def problem_of(error: Exception) -> RequestError:
     """Any error as one that has a row in the table."""
     if isinstance(error, RequestError):
         return error
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
-    if code is None:
-        return RequestError("internal_error", _INTERNAL)
+    if isinstance(error, HTTPException) and error.status_code in _ROUTER_CODES:
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        code = _ROUTER_CODES[error.status_code]
+        if code == "not_found":
+            return RequestError(code, "known addresses are in /openapi.json")
+        return RequestError(code, f"allowed here: {allowed}", headers={"Allow": allowed})
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), "internal_error")
+    if code == "internal_error":
+        return RequestError(code, _INTERNAL)
     headers = {}
     if isinstance(error, Failure) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -103,17 +114,6 @@ def problem_of(error: Exception) -> RequestError:
         pointer = "/context" if error.code.startswith("context") else "/reply"
         errors = [{"pointer": pointer, "code": error.code, "message": str(error)}]
     return RequestError(code, str(error), errors=errors, headers=headers)
-
-
-def status_problem(status: int, headers: Mapping[str, str] | None) -> RequestError:
-    """What the router refuses: an unknown address or method."""
-    code = _STATUS_CODES.get(status, "internal_error")
-    allowed = (headers or {}).get("Allow", "")
-    details = {
-        "not_found": "known addresses are in /openapi.json",
-        "method_not_allowed": f"allowed here: {allowed}",
-    }
-    return RequestError(code, details.get(code, _INTERNAL), headers=headers)
 
 
 def refused_bundle(error: Exception, address: str | None) -> RequestError:
@@ -129,11 +129,11 @@ def refused_bundle(error: Exception, address: str | None) -> RequestError:
 
 def document(problem: RequestError, request_id: str) -> bytes:
     """The problem document of an error that is in the table."""
-    kind = PROBLEMS[problem.code]
+    row = PROBLEMS[problem.code]
     content: dict[str, Any] = {
         "type": f"urn:tactful:problem:{problem.code}",
-        "title": kind.title,
-        "status": kind.status,
+        "title": row.title,
+        "status": row.status,
         "detail": str(problem),
         "code": problem.code,
         "request_id": request_id,
@@ -143,8 +143,16 @@ def document(problem: RequestError, request_id: str) -> bytes:
     return json.dumps(content).encode()
 
 
-def raw_response(code: str, detail: str, request_id: str) -> bytes:
+def problem_response(problem: RequestError, request_id: str) -> Response:
+    """The answer to a request that is refused."""
+    status = PROBLEMS[problem.code].status
+    headers = problem.headers | ({"WWW-Authenticate": "Bearer"} if status == 401 else {})
+    return Response(document(problem, request_id), status, headers, media_type=MEDIA_TYPE)
+
+
+def raw_response(code: str, detail: str) -> bytes:
     """A whole HTTP/1.1 answer, for a connection on which no request could be understood."""
+    request_id = new_request_id()
     body = document(RequestError(code, detail), request_id)
     status = HTTPStatus(PROBLEMS[code].status)
     head = (
@@ -152,3 +160,8 @@ def raw_response(code: str, detail: str, request_id: str) -> bytes:
         f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def new_request_id() -> str:
+    """An id for a request that came with none."""
+    return secrets.token_hex(6)

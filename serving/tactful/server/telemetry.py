@@ -1,13 +1,19 @@
-"""What Prometheus may know: how the service does, and what a model owner watches.
+"""What the service tells about itself: metrics for Prometheus, and logs.
 
-Every label value comes from a closed set (routes, statuses, causes, the bundle's own labels); no
-text and nothing that a sender can choose.
+Neither ever holds the text of a reply. Every label value of a metric comes from a closed set
+(routes, statuses, causes, the bundle's own labels). What is logged is chosen field by field; of an
+exception only its type and the places in the code are kept: its message may quote what was sent.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -20,17 +26,21 @@ from prometheus_client import (
 )
 
 from tactful.reading.readings import Reading
-from tactful.server.batcher import BatchReport
+from tactful.server.fair_queue import BatchReport
 
+LOGGER = "tactful.server"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # set by the workers' parent, read by the library
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 _SCORES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+_RECORD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
+    *("message", "asctime", "taskName", "color_message")
+}
 
 
-class Metrics:
+class ServiceMetrics:
     """The figures of one process, or under `SHARED_FOLDER` of all workers together."""
 
     def __init__(self) -> None:
@@ -175,3 +185,49 @@ class Metrics:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def configure_logs(log_format: str) -> None:
+    """Send this service's logs, and warnings of the libraries under it, to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    for name, level in (
+        (LOGGER, logging.INFO),
+        ("uvicorn.error", logging.WARNING),
+        ("asyncio", logging.WARNING),
+    ):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {key}={value}" for key, value in _fields(record).items())
+        return f"{_time(record)} {record.levelname:<7} {record.getMessage()}{fields}"
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        return json.dumps(entry, default=str)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    fields = {k: v for k, v in record.__dict__.items() if k not in _RECORD and v is not None}
+    if record.exc_info and record.exc_info[1] is not None:
+        error = record.exc_info[1]
+        frames = traceback.extract_tb(error.__traceback__)
+        fields["error"] = type(error).__name__
+        fields["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return fields

@@ -9,8 +9,8 @@ import pytest
 
 from tactful.errors import TactfulError
 from tactful.options import declared, options_table
+from tactful.server.live_bundle import estimate_tokens
 from tactful.server.serve_command import Settings, read_token
-from tactful.server.tokens import estimate_tokens
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs/service.md").read_text("utf-8")
@@ -36,6 +36,13 @@ def test_a_value_out_of_range_is_named(name, value):
         Settings(**{name: value})
     with pytest.raises(TactfulError, match="text, json"):
         Settings(log_format="xml")
+
+
+@pytest.mark.parametrize("path", ["/", "tactful", "/tactful/", "//a", "/a b", "/a?b", "/é"])
+def test_a_root_path_is_a_path(path):
+    assert Settings(root_path="/a/b-c_d.e~1").root_path
+    with pytest.raises(TactfulError, match=r"--root-path is '.*', allowed: a path .* /tactful"):
+        Settings(root_path=path)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_estimates_are_near_what_is_run_and_never_above_what_is_read(classifier)
 
 
 def test_what_deploy_names_exists():
-    metrics = (ROOT / "serving/tactful/server/metrics.py").read_text("utf-8")
+    metrics = (ROOT / "serving/tactful/server/telemetry.py").read_text("utf-8")
     names = set(re.findall(r'"(tactful_\w+)"', metrics))
     text = ""
     for file in (ROOT / "deploy").iterdir():

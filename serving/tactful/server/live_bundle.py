@@ -7,37 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tactful.classifier import Classifier, pair_or_error
 from tactful.errors import InputError
+from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits
 from tactful.reading.readings import Reading
 from tactful.reading.stream import Pair
-from tactful.server.batcher import Batcher, BatchLimits, BatchReport
-from tactful.server.failures import Draining, NotReady
-from tactful.server.tokens import estimate_tokens
+from tactful.server.fair_queue import BatchLimits, Draining, Failure, FairQueue
+from tactful.server.telemetry import LOGGER, ServiceMetrics
 
-Result = Reading | InputError
-Load = Callable[[str], Classifier]
-_log = logging.getLogger("tactful.server")
+Outcome = Reading | InputError
+_BYTES_PER_TOKEN = 4
+_log = logging.getLogger(LOGGER)
 
 
-class Watcher(Protocol):
-    """Who is told what happens; the metrics are one."""
-
-    def read(self, reading: Reading) -> None:
-        """A reply was read."""
-
-    def ran(self, report: BatchReport) -> None:
-        """A batch was run."""
-
-    def loaded(self, bundle: str, tasks: Mapping[str, Sequence[str]]) -> None:
-        """A bundle serves from now on; task name to labels."""
-
-    def reload_failed(self) -> None:
-        """A bundle was refused, the old one stays."""
+class NotReady(Failure):
+    """No bundle has been loaded and verified yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,29 +33,34 @@ class _Loaded:
     address: str
     classifier: Classifier
 
-    def __call__(self, pairs: Sequence[Pair]) -> list[Result]:
+    def __call__(self, pairs: Sequence[Pair]) -> list[Outcome]:
         return list(self.classifier.classify_many(pairs, errors="return"))
 
 
-class Service:
+class LiveBundle:
     """Reads replies with one bundle, which can be exchanged while it serves.
 
     Args:
         load: from a bundle's address to a verified classifier; called in a thread.
         limits: of the queue.
         max_chars: longest reply and longest context, in code points.
-        watcher: is told what happens, in the event loop.
+        metrics: are told what happens, in the event loop.
     """
 
     def __init__(
-        self, load: Load, limits: BatchLimits, *, max_chars: int, watcher: Watcher
+        self,
+        load: Callable[[str], Classifier],
+        limits: BatchLimits,
+        *,
+        max_chars: int,
+        metrics: ServiceMetrics,
     ) -> None:
         self._load = load
         self._max_chars = max_chars
-        self._watcher = watcher
+        self._metrics = metrics
         self._loaded: _Loaded | None = None
         self._loading = asyncio.Lock()
-        self._batcher: Batcher[Pair, Result] = Batcher(limits, self._model, watcher.ran)
+        self._queue: FairQueue[Pair, Outcome] = FairQueue(limits, self._current, metrics.ran)
         self.draining = False
 
     @property
@@ -77,7 +70,7 @@ class Service:
         Raises:
             NotReady: nothing has been loaded yet.
         """
-        return self._model().classifier
+        return self._current().classifier
 
     @property
     def ready(self) -> bool:
@@ -93,12 +86,12 @@ class Service:
         """
         if self.draining:
             raise Draining("this service is ending; ask another one", retry_after=1)
-        self._model()
+        self._current()
 
     @property
     def waiting_tokens(self) -> int:
         """The depth of the queue."""
-        return self._batcher.waiting
+        return self._queue.waiting
 
     async def start(self, address: str) -> None:
         """Load the first bundle and begin to serve.
@@ -107,7 +100,7 @@ class Service:
             TactfulError: it cannot be used.
         """
         await self.reload(address)
-        self._batcher.start()
+        self._queue.start()
 
     async def reload(self, address: str | None = None) -> tuple[str | None, str]:
         """Load a bundle beside the one that serves, verify it and put it in its place.
@@ -126,21 +119,21 @@ class Service:
         async with self._loading:
             old = self._loaded
             if address is None:
-                address = self._model().address
+                address = self._current().address
             try:
                 classifier = await asyncio.to_thread(self._load, address)
             except Exception:
-                self._watcher.reload_failed()
+                self._metrics.reload_failed()
                 raise
             self._loaded = _Loaded(address, classifier)
             bundle = classifier.bundle
             tasks = {task.name: task.names for task in bundle.heads.tasks}
-            self._watcher.loaded(bundle.id, tasks)
+            self._metrics.loaded(bundle.id, tasks)
             before = old.classifier.bundle.id if old else None
             _log.info("bundle loaded", extra={"bundle": bundle.id, "previous": before})
             return before, bundle.id
 
-    async def label(self, items: Sequence[tuple[object, object] | InputError]) -> list[Result]:
+    async def label(self, items: Sequence[tuple[object, object] | InputError]) -> list[Outcome]:
         """Read some replies.
 
         Args:
@@ -152,24 +145,23 @@ class Service:
         Raises:
             Failure: the request as a whole gets no answer now.
         """
-        self.check_ready()
         limits = self.classifier.bundle.heads.limits
         checked = [item if isinstance(item, InputError) else self._checked(*item) for item in items]
         pairs = [item for item in checked if not isinstance(item, InputError)]
         costs = [estimate_tokens(*pair, limits) for pair in pairs]
-        results = iter(await self._batcher.submit(pairs, costs))
+        results = iter(await self._queue.submit(pairs, costs))
         answers = [item if isinstance(item, InputError) else next(results) for item in checked]
         for answer in answers:
             if isinstance(answer, Reading):
-                self._watcher.read(answer)
+                self._metrics.read(answer)
         return answers
 
     async def close(self) -> None:
         """End; whoever still waits gets `Draining`."""
         self.draining = True
-        await self._batcher.close()
+        await self._queue.close()
 
-    def _model(self) -> _Loaded:
+    def _current(self) -> _Loaded:
         if self._loaded is None:
             raise NotReady("the bundle is being loaded and verified", retry_after=1)
         return self._loaded
@@ -208,3 +200,29 @@ def bundle_info(classifier: Classifier) -> dict[str, Any]:
             "use_context": heads.limits.use_context,
         },
     }
+
+
+def estimate_tokens(reply: str, context: str | None, limits: EncodingLimits) -> int:
+    """About how many tokens the model will run for one reply.
+
+    The queue must refuse at once, and tokenising is itself work that grows with the text; so this
+    counts bytes. Four of English are about one token of the usual encoders; scripts that take more
+    tokens a character take more bytes too. What the model never reads costs nothing: a context is
+    cut to the room beside the reply, and a reply to its windows.
+
+    Args:
+        reply: the text.
+        context: what the customer said before.
+        limits: of the bundle's encoding.
+    """
+    size = _tokens(reply)
+    if size <= limits.capacity:
+        context_size = _tokens(context) if context and limits.use_context else 0
+        return min(size + context_size, limits.capacity) + SPECIAL_TOKENS
+    windows = 1 + -(-(size - limits.capacity) // limits.stride)
+    return min(limits.max_windows, windows) * limits.max_tokens
+
+
+def _tokens(text: str) -> int:
+    # A lone surrogate has no UTF-8, but is a text that can be read.
+    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)

@@ -1,57 +1,72 @@
-"""What stands before the routes: request ids, logs, figures, and connections that end politely."""
+"""One request and its answer on their way through: ids, log lines, figures, polite ends."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tactful.server.app import CAUSE, CLIENT_GONE, REQUEST_ID
-from tactful.server.metrics import Metrics
-from tactful.server.problems import MEDIA_TYPE, PROBLEMS, RequestError, document
-from tactful.server.service import Service
+from tactful.server.connections import CONNECTION, Connection
+from tactful.server.live_bundle import LiveBundle
+from tactful.server.problem_documents import (
+    RequestError,
+    new_request_id,
+    problem_of,
+    problem_response,
+)
+from tactful.server.telemetry import LOGGER, ServiceMetrics
 
-_log = logging.getLogger("tactful.server")
+REQUEST_ID = "tactful.request_id"  # keys of the scope
+CAUSE = "tactful.cause"
+CLIENT_GONE = 499  # what is logged and counted where nobody is left to be answered
+_log = logging.getLogger(LOGGER)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
 # How long what is still being sent is read and thrown away after a refusal. Closed at once, the
 # connection would be reset and the sender might never see the answer.
 _LINGER_SECONDS = 2.0
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
 
 
-class Edge:
+class Exchanges:
     """ASGI middleware around the routes.
 
     Args:
-        app: the routes.
-        service: whether it is draining decides whether connections stay open.
-        metrics: counts requests and failures.
-        overcrowded: whether there are more connections than allowed.
+        app: answers what is asked.
+        paths: its addresses, which logs and metrics may name.
+        bundle: whether it is draining decides whether connections stay open.
+        metrics: count requests and failures.
+        root_path: under which a proxy shows the service.
     """
 
     def __init__(
-        self, app: ASGIApp, service: Service, metrics: Metrics, overcrowded: Callable[[], bool]
+        self,
+        app: ASGIApp,
+        paths: Collection[str],
+        bundle: LiveBundle,
+        metrics: ServiceMetrics,
+        root_path: str = "",
     ) -> None:
         self._app = app
-        self._service = service
+        self._paths = frozenset(paths)
+        self._bundle = bundle
         self._metrics = metrics
-        self._overcrowded = overcrowded
+        self._root_path = root_path
+        self.overcrowded: Callable[[], bool] = lambda: False
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            return
-        exchange = _Exchange(scope, receive, send, self._service)
+        path = self._enter(scope)
+        exchange = _Exchange(scope, receive, send, self._bundle)
         self.in_flight += 1
         try:
-            if self._overcrowded():
+            if self.overcrowded():
                 await exchange.refuse(
                     RequestError("too_many_connections", "try again", headers={"Retry-After": "1"})
                 )
@@ -59,18 +74,25 @@ class Edge:
                 await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
             _log.error("unforeseen error", exc_info=error, extra={"request_id": exchange.id})
-            await exchange.refuse(
-                RequestError(
-                    "internal_error", "an error that was not foreseen; its place is in the log"
-                )
-            )
+            await exchange.refuse(problem_of(error))
         finally:
+            exchange.end()
             self.in_flight -= 1
-            self._record(scope, exchange)
+            # Never a path that is none of ours: that is the sender's text.
+            self._record(exchange, scope, path if path in self._paths else "unmatched")
 
-    def _record(self, scope: Scope, exchange: _Exchange) -> None:
-        # The template, never the path: that is the sender's text.
-        route = getattr(scope.get("route"), "path", None) or _described(scope["path"])
+    def _enter(self, scope: Scope) -> str:
+        """The path as the routes know it, whether or not a proxy has taken the prefix away."""
+        root, path = self._root_path, str(scope["path"])
+        if not root:
+            return path
+        inside = path.removeprefix(root) or "/"
+        if inside == path or not inside.startswith("/"):
+            inside = path
+        scope["root_path"], scope["path"] = root, root + inside
+        return inside
+
+    def _record(self, exchange: _Exchange, scope: Scope, route: str) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         status = exchange.status or CLIENT_GONE
         seconds = time.monotonic() - exchange.started
@@ -93,22 +115,19 @@ class Edge:
         )
 
 
-def _described(path: str) -> str:
-    # The framework's own address; its route leaves no trace in the scope.
-    return path if path == "/openapi.json" else "unmatched"
-
-
 class _Exchange:
     """One request and its answer on their way through."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, bundle: LiveBundle) -> None:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(6)
+        self.id = given.decode() if _REQUEST_ID.fullmatch(given) else new_request_id()
         self.started = time.monotonic()
         self.status: int | None = None
         self._scope, self._receive, self._send = scope, receive, send
-        self._service = service
+        self._bundle = bundle
+        self._connection: Connection = scope["state"][CONNECTION]
+        self._connection.asked()
         self._unread = headers.get(b"content-length", b"0") != b"0" or (
             b"transfer-encoding" in headers
         )
@@ -124,38 +143,31 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._connection.answering = True
             headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
-            if self._unread or self._service.draining or self.status == 503:
+            if self._unread or self._bundle.draining or self.status == 503:
                 headers.append((b"connection", b"close"))
             await self._send({**message, "headers": headers})
-        elif self._unread and not message.get("more_body"):
+            return
+        if self._unread and not message.get("more_body"):
             await self._send({**message, "more_body": True})
             await self._discard()
-            await self._send({"type": "http.response.body"})
-        else:
-            await self._send(message)
+            message = {"type": "http.response.body"}
+        self._connection.answering = bool(message.get("more_body"))
+        await self._send(message)
 
     async def refuse(self, problem: RequestError) -> None:
-        if self.status is not None:  # too late to say anything
-            return
-        self._scope[CAUSE] = problem.code
-        body = document(problem, self.id)
-        headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
-        await self.send(
-            {
-                "type": "http.response.start",
-                "status": PROBLEMS[problem.code].status,
-                "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
-            }
-        )
-        await self.send({"type": "http.response.body", "body": body})
+        if self.status is None:  # otherwise it is too late to say anything
+            self._scope[CAUSE] = problem.code
+            await problem_response(problem, self.id)(self._scope, self.receive, self.send)
+
+    def end(self) -> None:
+        self._connection.answered()
 
     async def _discard(self) -> None:
         if self._asks_first:
             return
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
                 while self._unread:
                     await self.receive()
-        except TimeoutError:
-            pass

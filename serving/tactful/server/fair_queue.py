@@ -1,12 +1,12 @@
 """Gathers what concurrent requests ask into batches, fairly and in bounded memory.
 
-Knows no HTTP and no model: a `Model` is any function from items to results. It runs in worker
-threads, a few batches at a time, so that the event loop is never blocked and the processors find
+Knows no HTTP and no model: a `Read` is any function from items to results. It runs in threads of
+its own, a few batches at a time, so that the event loop is never blocked and the processors find
 work while one batch ends and the next one begins; while they run, the next batch gathers.
 
-Fairness is start-time fair queueing: every job has a turn, a virtual time that moves on by the cost
-of each item that is taken from it, and the earliest turn is served next. A new job starts at the
-present turn, so that a single reply waits for what runs and one item of a big job at most.
+Fairness is start-time fair queueing: every request has a turn, a virtual time that moves on by the
+cost of each item that is taken from it, and the earliest turn is served next. A new one starts at
+the present turn: a single reply waits for what runs and one item of a big request at most.
 """
 
 from __future__ import annotations
@@ -23,17 +23,45 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from tactful.server.failures import DeadlineExceeded, Draining, QueueFull, TooManyTokens
+from tactful.errors import TactfulError
 
 _log = logging.getLogger("tactful.server")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Model = Callable[[Sequence[Item]], Sequence[Result]]
+Read = Callable[[Sequence[Item]], Sequence[Result]]
 
-# A quarter of the queue is kept for jobs of one item, so that big ones cannot keep them out.
-SHARE_OF_BIG_JOBS = 0.75
+# A quarter of the queue is kept for requests of one item, so that big ones cannot keep them out.
+SHARE_OF_BIG_ONES = 0.75
 _FADING = 0.9  # what one more batch leaves of the weight of those before it
 _LONGEST_RETRY = 60
+
+
+class Failure(TactfulError):  # noqa: N818 - outcomes, named as the documentation names them
+    """A request that gets no reading; the message never quotes what was sent.
+
+    Attributes:
+        retry_after: seconds after which another try makes sense; None where none does.
+    """
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class QueueFull(Failure):
+    """More is waiting than can be read within the deadline."""
+
+
+class TooManyTokens(Failure):
+    """One request is larger than what may wait at all: it could never be admitted."""
+
+
+class DeadlineExceeded(Failure):
+    """The request was not read in time."""
+
+
+class Draining(Failure):
+    """The service is about to end."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +72,7 @@ class BatchLimits:
         batch_tokens: a batch is closed when its items cost this much; one item may exceed it.
         gather_seconds: how long the first item waits for company.
         queue_tokens: most that may wait, in tokens.
-        deadline_seconds: after this a job is given up.
+        deadline_seconds: after this a request is given up.
         at_once: how many batches run at the same time.
     """
 
@@ -56,14 +84,14 @@ class BatchLimits:
 
 
 @dataclass(eq=False)
-class _Job(Generic[Item, Result]):
+class _Request(Generic[Item, Result]):
     items: Sequence[Item]
     costs: Sequence[int]
     future: asyncio.Future[None]
     turn: float
     waiting: int  # tokens of the items that are not taken yet
     taken: int = 0
-    model: Model[Item, Result] | None = None  # fixed with the first item: one job, one model
+    read: Read[Item, Result] | None = None  # fixed with the first item: one request, one model
     results: dict[int, Result] = field(default_factory=dict)  # by the index of the item
 
 
@@ -76,29 +104,29 @@ class BatchReport:
     seconds: float
 
 
-class Batcher(Generic[Item, Result]):
-    """The queue before one model.
+class FairQueue(Generic[Item, Result]):
+    """The queue before the model.
 
     Args:
         limits: how much is gathered and how much may wait.
-        model: gives the model that the next batch is read with.
+        reader: gives what the next batch is read with.
         report: called after every batch, in the event loop.
     """
 
     def __init__(
         self,
         limits: BatchLimits,
-        model: Callable[[], Model[Item, Result]],
+        reader: Callable[[], Read[Item, Result]],
         report: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
         self._limits = limits
-        self._model = model
+        self._reader = reader
         self._report = report
-        self._turns: list[tuple[float, int, _Job[Item, Result]]] = []
-        self._jobs: set[_Job[Item, Result]] = set()
+        self._turns: list[tuple[float, int, _Request[Item, Result]]] = []
+        self._all: set[_Request[Item, Result]] = set()
         self._order = itertools.count()
         self._now = 0.0  # the virtual time
-        self._since = 0.0  # when the oldest job that has not been looked at came
+        self._since = 0.0  # when the oldest request that has not been looked at came
         self._running = 0  # tokens
         self._batches: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(limits.at_once)
@@ -106,8 +134,9 @@ class Batcher(Generic[Item, Result]):
         self._tokens_run = self._seconds_run = 0.0  # sums in which older batches fade
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
-        self._thread = ThreadPoolExecutor(limits.at_once, thread_name_prefix="tactful-inference")
+        self._threads = ThreadPoolExecutor(limits.at_once, thread_name_prefix="tactful-inference")
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self.waiting = 0
 
     def start(self) -> None:
@@ -115,13 +144,14 @@ class Batcher(Generic[Item, Result]):
         self._task = asyncio.create_task(self._serve())
 
     async def close(self) -> None:
-        """Give up every job that waits, finish the batches that run."""
-        for job in list(self._jobs):
-            self._fail(job, Draining("the service is ending", retry_after=1))
+        """Give up all that wait, finish the batches that run."""
+        self._closed = True
+        for request in list(self._all):
+            self._fail(request, _ending())
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, *self._batches, return_exceptions=True)
-        await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._threads.shutdown)
 
     async def submit(self, items: Sequence[Item], costs: Sequence[int]) -> list[Result]:
         """Have some items read.
@@ -139,20 +169,23 @@ class Batcher(Generic[Item, Result]):
             TooManyTokens: they could never be admitted together.
             QueueFull: at once, where they would wait too long.
             DeadlineExceeded: they were admitted and not read in time.
+            Draining: the queue was closed.
         """
+        if self._closed:
+            raise _ending()
         if not items:
             return []
         self._admit(len(items), sum(costs))
         loop = asyncio.get_running_loop()
-        job = _Job[Item, Result](items, costs, loop.create_future(), self._now, sum(costs))
+        request = _Request[Item, Result](items, costs, loop.create_future(), self._now, sum(costs))
         if not self.waiting:
             self._since = time.monotonic()
-        self._jobs.add(job)
-        heapq.heappush(self._turns, (job.turn, next(self._order), job))
-        self._count(job.waiting)
+        self._all.add(request)
+        heapq.heappush(self._turns, (request.turn, next(self._order), request))
+        self._count(request.waiting)
         try:
             async with asyncio.timeout(self._limits.deadline_seconds):
-                await job.future
+                await request.future
         except TimeoutError:
             raise DeadlineExceeded(
                 f"not read within {self._limits.deadline_seconds:g} s, the deadline of this "
@@ -160,13 +193,13 @@ class Batcher(Generic[Item, Result]):
                 retry_after=self._retry_after(),
             ) from None
         finally:
-            self._drop(job)
-        return [job.results[index] for index in range(len(items))]
+            self._drop(request)
+        return [request.results[index] for index in range(len(items))]
 
     def _admit(self, items: int, tokens: int) -> None:
         limit = self._limits.queue_tokens
         if items > 1:
-            limit = int(limit * SHARE_OF_BIG_JOBS)
+            limit = int(limit * SHARE_OF_BIG_ONES)
         if tokens > limit:
             raise TooManyTokens(
                 f"this request has about {tokens} tokens, allowed in one of {items} items: "
@@ -180,8 +213,8 @@ class Batcher(Generic[Item, Result]):
                 f"{limit}; try again later",
                 retry_after=self._retry_after(),
             )
-        # Each other job is served no more than this one before this one is done.
-        ahead = self._running + sum(min(job.waiting, tokens) for job in self._jobs)
+        # Each other request is served no more than this one before this one is done.
+        ahead = self._running + sum(min(request.waiting, tokens) for request in self._all)
         seconds = self._seconds(ahead + tokens)
         if seconds > self._limits.deadline_seconds:
             raise QueueFull(
@@ -206,16 +239,16 @@ class Batcher(Generic[Item, Result]):
             else:
                 event.clear()
 
-    def _drop(self, job: _Job[Item, Result]) -> None:
-        self._jobs.discard(job)
-        self._count(-job.waiting)
-        job.waiting = 0
-        job.taken = len(job.items)  # what the heap still holds of it is skipped
+    def _drop(self, request: _Request[Item, Result]) -> None:
+        self._all.discard(request)
+        self._count(-request.waiting)
+        request.waiting = 0
+        request.taken = len(request.items)  # what the heap still holds of it is skipped
 
-    def _fail(self, job: _Job[Item, Result], error: BaseException) -> None:
-        if not job.future.done():
-            job.future.set_exception(error)
-        self._drop(job)
+    def _fail(self, request: _Request[Item, Result], error: BaseException) -> None:
+        if not request.future.done():
+            request.future.set_exception(error)
+        self._drop(request)
 
     async def _serve(self) -> None:
         while True:
@@ -243,55 +276,55 @@ class Batcher(Generic[Item, Result]):
         if not run.cancelled() and (error := run.exception()) is not None:
             _log.error("unforeseen error", exc_info=error)
 
-    def _take(self) -> list[tuple[_Job[Item, Result], int]]:
-        """The next batch: jobs in the order of their turns, with the indices of their items."""
-        batch: list[tuple[_Job[Item, Result], int]] = []
+    def _take(self) -> list[tuple[_Request[Item, Result], int]]:
+        """The next batch: requests in the order of their turns, with the indices of their items."""
+        batch: list[tuple[_Request[Item, Result], int]] = []
         tokens = 0
-        model = self._model()
+        read = self._reader()
         while self._turns:
-            self._now, _, job = self._turns[0]
-            if job.taken == len(job.items):  # dropped while it waited
+            self._now, _, request = self._turns[0]
+            if request.taken == len(request.items):  # dropped while it waited
                 heapq.heappop(self._turns)
                 continue
-            cost = job.costs[job.taken]
+            cost = request.costs[request.taken]
             if batch and tokens + cost > self._limits.batch_tokens:
                 break
-            job.model = job.model or model
-            batch.append((job, job.taken))
+            request.read = request.read or read
+            batch.append((request, request.taken))
             tokens += cost
-            job.taken += 1
-            job.turn += cost
-            job.waiting -= cost
-            if job.taken < len(job.items):
-                heapq.heapreplace(self._turns, (job.turn, next(self._order), job))
+            request.taken += 1
+            request.turn += cost
+            request.waiting -= cost
+            if request.taken < len(request.items):
+                heapq.heapreplace(self._turns, (request.turn, next(self._order), request))
             else:
                 heapq.heappop(self._turns)
         self._running += tokens
         self._count(-tokens)
         return batch
 
-    async def _run(self, batch: Sequence[tuple[_Job[Item, Result], int]]) -> None:
-        by_model: dict[int, list[tuple[_Job[Item, Result], int]]] = {}
-        for job, index in batch:
-            by_model.setdefault(id(job.model), []).append((job, index))
+    async def _run(self, batch: Sequence[tuple[_Request[Item, Result], int]]) -> None:
+        by_reader: dict[int, list[tuple[_Request[Item, Result], int]]] = {}
+        for request, index in batch:
+            by_reader.setdefault(id(request.read), []).append((request, index))
         loop = asyncio.get_running_loop()
-        started, tokens = time.monotonic(), sum(job.costs[index] for job, index in batch)
+        started, tokens = time.monotonic(), sum(request.costs[index] for request, index in batch)
         try:
-            for entries in by_model.values():
-                model = entries[0][0].model
-                assert model is not None  # set when the item was taken
-                items = [job.items[index] for job, index in entries]
+            for entries in by_reader.values():
+                read = entries[0][0].read
+                assert read is not None  # set when the item was taken
+                items = [request.items[index] for request, index in entries]
                 try:
-                    results = await loop.run_in_executor(self._thread, model, items)
-                    for (job, index), result in zip(entries, results, strict=True):
-                        job.results[index] = result
+                    results = await loop.run_in_executor(self._threads, read, items)
+                    for (request, index), result in zip(entries, results, strict=True):
+                        request.results[index] = result
                 except Exception as error:  # whatever it is, those who wait must learn of it
-                    for job, _ in entries:
-                        self._fail(job, error)
+                    for request, _ in entries:
+                        self._fail(request, error)
                     continue
-                for job, _ in entries:
-                    if len(job.results) == len(job.items) and not job.future.done():
-                        job.future.set_result(None)
+                for request, _ in entries:
+                    if len(request.results) == len(request.items) and not request.future.done():
+                        request.future.set_result(None)
         finally:
             self._running -= tokens
         ended = time.monotonic()
@@ -300,3 +333,7 @@ class Batcher(Generic[Item, Result]):
         self._tokens_run = self._tokens_run * _FADING + tokens
         self._seconds_run = self._seconds_run * _FADING + own
         self._report(BatchReport(len(batch), tokens, ended - started))
+
+
+def _ending() -> Draining:
+    return Draining("the service is ending", retry_after=1)

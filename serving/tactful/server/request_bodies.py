@@ -12,11 +12,14 @@ from typing import Any
 from starlette.requests import Request
 
 from tactful.errors import InputError
-from tactful.server.problems import RequestError
+from tactful.server.problem_documents import RequestError
 from tactful.server.serve_command import Settings
 from tactful.strict_json import strict_json
 
-_JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+# Parameters are read as leniently as senders write them; `utf8` is no name of it, but meant so.
+_JSON = re.compile(
+    r"""application/json\s*(;\s*charset\s*=\s*(["']?)utf-?8\2\s*)?;?\s*""", re.IGNORECASE
+)
 _LARGE = 2**16  # bodies above are parsed in a thread: it takes milliseconds
 Item = tuple[object, object]
 
@@ -40,6 +43,15 @@ async def read_json(request: Request, settings: Settings) -> Any:
     Raises:
         RequestError: says what is wrong; nothing of the body is quoted.
     """
+    encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
+        # Not quoted: it is the sender's text.
+        raise RequestError(
+            "body_compressed",
+            "the header Content-Encoding names a compression; send the body uncompressed, without "
+            "this header",
+            headers={"Accept-Encoding": "identity"},
+        )
     if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
         raise RequestError("not_json", "the header Content-Type must be application/json, in UTF-8")
     body = await _read_body(request, settings)

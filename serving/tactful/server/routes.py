@@ -1,0 +1,206 @@
+"""The addresses: each parses, asks the live bundle and answers; errors go through one table."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tactful.errors import InputError, TactfulError
+from tactful.server.exchanges import CAUSE, CLIENT_GONE, REQUEST_ID
+from tactful.server.live_bundle import LiveBundle, Outcome, bundle_info
+from tactful.server.openapi import OPERATIONS, describe
+from tactful.server.problem_documents import (
+    RequestError,
+    problem_of,
+    problem_response,
+    refused_bundle,
+)
+from tactful.server.request_bodies import (
+    disconnected,
+    parse_label_request,
+    parse_reload_request,
+    read_json,
+    read_optional_json,
+)
+from tactful.server.serve_command import Settings
+from tactful.server.telemetry import CONTENT_TYPE, ServiceMetrics
+
+_INLINE = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+class Routes:
+    """The handlers of all addresses.
+
+    Args:
+        bundle: what reads; may still be loading.
+        settings: limits and token.
+        metrics: what ``/metrics`` shows; failures are counted there.
+        reloaded: told the address that was asked for after a reload.
+    """
+
+    def __init__(
+        self,
+        bundle: LiveBundle,
+        settings: Settings,
+        metrics: ServiceMetrics,
+        reloaded: Callable[[str | None], None] = lambda address: None,
+    ) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._metrics = metrics
+        self._reloaded = reloaded
+
+    def app(self) -> tuple[Starlette, set[str]]:
+        """The ASGI application and its addresses.
+
+        What no handler foresaw is answered with 500 and raised.
+        """
+        routes = [Route("/", self.page), Route("/openapi.json", self.openapi)]
+        routes += [
+            Route(one.path, getattr(self, one.name), methods=[one.method]) for one in OPERATIONS
+        ]
+        refused = (TactfulError, HTTPException, ClientDisconnect, Exception)
+        handlers: dict[Any, Any] = dict.fromkeys(refused, _refuse)
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        return app, {route.path for route in routes}
+
+    async def page(self, request: Request) -> Response:
+        """The playground."""
+        content, headers = _page()
+        return Response(content, headers=headers, media_type="text/html")
+
+    async def openapi(self, request: Request) -> Response:
+        """The description of all this."""
+        return _json(describe(self._settings.root_path))
+
+    async def healthz(self, request: Request) -> Response:
+        """Whether the process is alive."""
+        return _json({"status": "alive"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether requests are taken."""
+        self._bundle.check_ready()
+        return _json({"status": "ready", "bundle": self._bundle.classifier.bundle.id})
+
+    async def show_metrics(self, request: Request) -> Response:
+        """Figures for Prometheus."""
+        self._metrics.state(ready=self._bundle.ready, waiting_tokens=self._bundle.waiting_tokens)
+        return Response(self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def show_bundle(self, request: Request) -> Response:
+        """What reads now."""
+        self._authorize(request)
+        return _json(bundle_info(self._bundle.classifier))
+
+    async def label(self, request: Request) -> Response:
+        """Read one reply, or several."""
+        self._authorize(request)
+        # Before the body is read: who is refused anyway need not send it. Who was let in here is
+        # read, even when the service is told to end meanwhile.
+        self._bundle.check_ready()
+        body = await read_json(request, self._settings)
+        wanted = parse_label_request(body, self._settings.max_items)
+        reading = asyncio.ensure_future(self._bundle.label(wanted.items))
+        gone = asyncio.ensure_future(disconnected(request))
+        try:
+            await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise ClientDisconnect
+            outcomes = reading.result()
+        finally:
+            reading.cancel()
+            gone.cancel()
+        for outcome in outcomes:
+            if isinstance(outcome, InputError):
+                if wanted.single:
+                    raise outcome
+                self._metrics.failure(outcome.code)
+        answers = [_answer(outcome) for outcome in outcomes]
+        return _json(answers[0] if wanted.single else {"items": answers})
+
+    async def reload(self, request: Request) -> Response:
+        """Put another bundle in the place of the one that serves."""
+        if self._settings.token is None:
+            raise RequestError(
+                "token_missing",
+                "this service was started without a token, so bundles are not exchanged over "
+                "HTTP; set one, or send SIGHUP to the process",
+            )
+        self._authorize(request)
+        self._bundle.check_ready()
+        address = parse_reload_request(await read_optional_json(request, self._settings))
+        try:
+            previous, now = await self._bundle.reload(address)
+        except (TactfulError, OSError) as error:
+            raise refused_bundle(error, address) from error
+        self._reloaded(address)
+        return _json({"bundle": now, "previous": previous})
+
+    def _authorize(self, request: Request) -> None:
+        if not self._settings.allows(request.headers.get("authorization")):
+            raise RequestError(
+                "token_missing", "send the header Authorization: Bearer <token of this service>"
+            )
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientDisconnect):
+        request.scope[CAUSE] = "client_gone"
+        return Response(status_code=CLIENT_GONE)
+    problem = problem_of(error)
+    request.scope[CAUSE] = problem.code
+    return problem_response(problem, request.scope[REQUEST_ID])
+
+
+def _json(content: Any) -> Response:
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can only hold escaped
+        body = json.dumps(content, separators=(",", ":")).encode()
+    return Response(body, media_type="application/json")
+
+
+def _answer(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, InputError):
+        return {"error": {"code": outcome.code, "message": str(outcome)}}
+    return outcome.to_dict()
+
+
+@functools.cache
+def _page() -> tuple[bytes, dict[str, str]]:
+    """The page; its policy allows its own script and style by their digests, and nothing else."""
+    content = files("tactful.server").joinpath("page.html").read_bytes()
+    allowed = {kind.decode(): _digest_source(text) for kind, text in _INLINE.findall(content)}
+    policy = (
+        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    return content, {
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-cache",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    }
+
+
+def _digest_source(inline: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inline).digest()).decode()}'"
