@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import tactful
-from tactful.batch.command import score
+from tactful.batch.score_command import score
 from tactful.errors import InputError, TactfulError
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
 from tactful.server.serve_command import serve

@@ -1,14 +1,22 @@
-"""The types of columns that come as JSON, merged row by row into one for a table.
+"""Values between JSON, Python and Arrow: their types, and what one holds of another.
 
-A type is plain data, so that it can stand in a job's journal: a name, ``["list", type]`` or
+The types of columns that come as JSON are merged row by row into one for a table. A type is plain
+data, so that it can stand in a job's journal: a name, ``["list", type]`` or
 ``["struct", {key: type}]``. Values of types that do not go together become JSON text.
 """
 
 from __future__ import annotations
 
+import base64
+import datetime
+import decimal
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tactful.output.flat_rows import FlatRows
+from tactful.reading.tasks import Tasks
 
 ColumnType = str | list[Any]
 NULL, BOOL, INT, FLOAT, TEXT, JSON = "null", "bool", "int", "float", "text", "json"
@@ -97,3 +105,100 @@ def fitted(value: Any, kind: ColumnType) -> Any:
             return [fitted(entry, kind[1]) for entry in value]
         return {key: fitted(value.get(key), entry) for key, entry in kind[1].items()}
     return float(value) if kind == FLOAT else value
+
+
+def added_types(flat: FlatRows, tasks: Tasks) -> dict[str, Any]:
+    """Column name to Arrow type of every column of a flat row."""
+    import pyarrow as pa
+
+    text = pa.string()
+    span = pa.struct([("label", text), ("start", pa.int32()), ("end", pa.int32()), ("text", text)])
+    labels = [pa.list_(text) if task.kind == "multilabel" else text for task in tasks]
+    rest = [
+        pa.list_(span),
+        pa.bool_(),
+        text,
+        pa.struct([("code", text), ("message", text)]),
+    ]
+    types = [*labels, *([pa.float64()] * len(flat.score_columns)), *rest]
+    return dict(zip(flat.columns, types, strict=True))
+
+
+def arrow_array(values: Sequence[Any], kind: Any) -> Any:
+    """Values as an Arrow array; U+FFFD for lone surrogates, which UTF-8 cannot hold."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([well_formed(value) for value in values], kind)
+
+
+def well_formed(value: Any) -> Any:
+    """The same data with U+FFFD for every lone surrogate in its texts and keys."""
+    match value:
+        case str():
+            return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)
+        case list():
+            return [well_formed(entry) for entry in value]
+        case dict():
+            return {well_formed(key): well_formed(entry) for key, entry in value.items()}
+        case _:
+            return value
+
+
+class Broken(str):
+    """Text that was not UTF-8; its bytes are escaped."""
+
+    __slots__ = ()
+
+
+def column_values(table: Any, name: str) -> Sequence[Any]:
+    """A column as Python values; text that is not UTF-8 is a `Broken`, not an exception."""
+    import pyarrow
+    import pyarrow.compute
+
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    column = table.column(name)
+    if pyarrow.types.is_dictionary(column.type):
+        column = pyarrow.chunked_array(
+            [chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type
+        )
+    kind = column.type
+    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        # Arrow does not look at the bytes, Python would refuse the whole column.
+        return [_text(value) for value in column.cast(pyarrow.large_binary()).to_pylist()]
+    if pyarrow.types.is_timestamp(kind) or pyarrow.types.is_duration(kind):
+        return column.cast(pyarrow.string()).to_pylist()  # type: ignore[no-any-return]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _text(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return Broken(value.decode(errors="backslashreplace"))
+
+
+def json_value(value: Any) -> Any:
+    """The nearest that JSON has: ISO dates, decimals as text, bytes as Base64, NaN as null."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case list() | tuple():
+            return [json_value(item) for item in value]
+        case dict():
+            return {key: json_value(item) for key, item in value.items()}
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case decimal.Decimal():
+            return str(value)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case _:
+            return str(value)

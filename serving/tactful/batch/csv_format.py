@@ -1,22 +1,30 @@
-"""Rows of a CSV file: every record is taken apart and decoded on its own, every cell is text."""
+"""CSV: every record is taken apart and decoded on its own, every cell is text."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
+import math
+import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tactful.batch.byte_lines import ByteLines
-from tactful.batch.errors import JobError
-from tactful.batch.formats import Compression
-from tactful.batch.jsonl_rows import unreadable
-from tactful.batch.parts import Part, Row
-from tactful.errors import InputError
+from tactful.batch.arrow_values import well_formed
+from tactful.batch.job_spec import Part, Row
+from tactful.batch.jsonl_format import ByteLines, unreadable
+from tactful.batch.table_formats import Compression
+from tactful.errors import InputError, JobError
 
 # A quote that is never closed would swallow the rest of the file; no record is that long.
 LONGEST_RECORD = 1 << 24
+# What makes a spreadsheet run a cell as a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Kept: json.dumps with an option makes an encoder each time, and rows have dozens of cells.
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class _Record(NamedTuple):
@@ -177,3 +185,60 @@ def _names(path: Path, cells: list[str]) -> tuple[str, ...]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise JobError(f"{path}: columns named twice: {', '.join(repeated)}")
     return names
+
+
+def write_csv(
+    stream: Any,
+    names: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    joined: Collection[str],
+    escape: bool,
+) -> None:
+    """Write a table as CSV in UTF-8.
+
+    Args:
+        stream: gets the bytes; stays open.
+        names: of the columns, in order; they are the first record.
+        rows: name to JSON value; what is missing is empty.
+        joined: the columns whose lists of labels become ``a|b``.
+        escape: whether cells that a spreadsheet would run get a leading ``'``.
+    """
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=False)
+    writer = csv.writer(text)
+    last = _defused if escape else str
+    writer.writerow([last(well_formed(name)) for name in names])
+    for row in rows:
+        cells = [last(_cell_text(row.get(name), joined=name in joined)) for name in names]
+        try:
+            "".join(cells).encode()
+        except UnicodeEncodeError:
+            cells = well_formed(cells)
+        writer.writerow(cells)
+    text.flush()
+    text.detach()
+
+
+def _cell_text(value: Any, *, joined: bool = False) -> str:
+    """A JSON value as the text of a cell.
+
+    Args:
+        value: text stays as it is, null is empty, the rest is JSON.
+        joined: whether a list of labels becomes ``a|b``.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)  # as JSON has it
+    if joined and isinstance(value, list):
+        return "|".join(value)
+    return _encoded(value)
+
+
+def _defused(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: plain numbers stay, others get a ``'``."""
+    if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
+        return "'" + text
+    return text

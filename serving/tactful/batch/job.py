@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
-from tactful.batch.durable import writing
-from tactful.batch.errors import JobError
-from tactful.batch.formats import FORMATS, Format
-from tactful.batch.inputs import STANDARD, described, find_files, keep_standard_input
-from tactful.batch.outputs import check_replaceable, find_targets
-from tactful.batch.progress import JobProgress
-from tactful.batch.running import Job, Run, scored_here
-from tactful.batch.spec import DEFAULT_CONTEXT, JobSpec, Options
-from tactful.batch.summary import Summary
-from tactful.batch.workspace import Workspace
-from tactful.options import DEFAULT_BUNDLE
-from tactful.output.flat_rows import SCORES, Scores
+from tactful.batch.arrow_values import TEXT, ColumnType, merged
+from tactful.batch.csv_format import write_csv
+from tactful.batch.job_files import (
+    check_replaceable,
+    described,
+    find_files,
+    find_targets,
+    keep_standard_input,
+)
+from tactful.batch.job_parts import (
+    LINE,
+    PartScorer,
+    check_columns,
+    check_unchanged,
+    open_reader,
+    plan_parts,
+)
+from tactful.batch.job_spec import JobSpec, Part, Target
+from tactful.batch.job_summary import JobProgress, PartReport, Summary, summarize
+from tactful.batch.job_workspace import Workspace, writing
+from tactful.batch.parquet_format import ParquetReader, stored_tables, typed_tables, write_parquet
+from tactful.batch.score_command import STANDARD, ResultOptions, RunOptions
+from tactful.batch.table_formats import Format, compressing
+from tactful.errors import ColumnTakenError, JobError, TooManyErrorsError
+from tactful.options import DEFAULT_BUNDLE, declared
+from tactful.output.flat_rows import FlatRows, Scores
+from tactful.storage import SyncedFile, written_aside
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Engine = Literal["local", "ray"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
+    from tactful.classifier import Classifier
+
+Write = Callable[[BinaryIO], PartReport]
+"""Writes the content of a part and says what became of its rows."""
+
+Run = Callable[[Iterable[Part]], Iterator[tuple[Part, Write]]]
+"""An engine: takes parts as it needs them, gives them back in the same order."""
 
 
 def score(
@@ -37,19 +58,19 @@ def score(
     output: str | Path,
     bundle: str | Path = DEFAULT_BUNDLE,
     *,
-    reply_column: str = "reply",
-    context_column: str = DEFAULT_CONTEXT,
-    scores: Scores = "all",
-    prefix: str = "",
-    input_format: Format | None = None,
-    output_format: Format | None = None,
-    csv_escape: bool = True,
-    part_rows: int = 1000,
-    max_errors: int | None = None,
-    overwrite: bool = False,
-    engine: Engine = "local",
-    ray_address: str | None = None,
-    ray_actors: int | None = None,
+    reply_column: str = ResultOptions.reply_column,
+    context_column: str = ResultOptions.context_column,
+    scores: Scores = ResultOptions.scores,
+    prefix: str = ResultOptions.prefix,
+    csv_escape: bool = ResultOptions.csv_escape,
+    part_rows: int = ResultOptions.part_rows,
+    input_format: Format | None = RunOptions.input_format,
+    output_format: Format | None = RunOptions.output_format,
+    max_errors: int | None = RunOptions.max_errors,
+    overwrite: bool = RunOptions.overwrite,
+    engine: Literal["local", "ray"] = RunOptions.engine,
+    ray_address: str | None = RunOptions.ray_address,
+    ray_actors: int | None = RunOptions.ray_actors,
     console: Console | None = None,
 ) -> Summary:
     """Label every row of a table and write the table with what was added.
@@ -60,20 +81,9 @@ def score(
     Args:
         input: a JSONL, CSV or Parquet file, a folder or glob of such files, or ``-`` for stdin.
         output: a file, a folder (one file for each input file), or ``-`` for stdout.
-        bundle: a bundle's folder or archive.
-        reply_column: the column of the reply.
-        context_column: the column of the context; it may be missing unless another is named.
-        scores: which score columns are filled: ``none``, ``decided`` or ``all``.
-        prefix: put before the names of the added columns.
-        input_format: where INPUT's name does not say it; stdin is JSONL otherwise.
-        output_format: where OUTPUT's name does not say it; stdout is JSONL otherwise.
-        csv_escape: whether CSV cells that a spreadsheet would run get a leading ``'``.
-        part_rows: rows of a part, the unit of commits.
-        max_errors: stop when more rows than this have failed.
-        overwrite: replace OUTPUT, and drop what another job began there.
-        engine: ``local``, or ``ray`` for Ray Data.
-        ray_address: the Ray cluster to join; by default one is started on this machine.
-        ray_actors: how many classifiers Ray keeps; by default one a processor.
+        bundle: a bundle's folder, archive or address.
+        reply_column: this and the following are the options of ``tactful score``, where
+            `ResultOptions` and `RunOptions` say what they are for.
         console: where progress goes; None shows none.
 
     Raises:
@@ -82,20 +92,13 @@ def score(
         BundleError: the bundle cannot be used.
         MissingExtraError: a format or the engine needs an extra.
     """
-    _check_choice("scores", scores, SCORES)
-    _check_choice("engine", engine, ENGINES)
-    for name, given in (("input_format", input_format), ("output_format", output_format)):
-        if given is not None:
-            _check_choice(name, given, FORMATS)
-    if part_rows < 1:
-        raise JobError(f"part_rows is {part_rows}; at least 1")
-    if max_errors is not None and max_errors < 0:
-        raise JobError(f"max_errors is {max_errors}; at least 0")
-    if engine == "ray":
+    given = locals()
+    results = ResultOptions(**{one.name: given[one.name] for one in declared(ResultOptions)})
+    running = RunOptions(**{one.name: given[one.name] for one in declared(RunOptions)})
+    if running.engine == "ray":
         from tactful.batch.ray_engine import require_ray
 
         require_ray()
-    options = Options(reply_column, context_column, scores, prefix, csv_escape, part_rows)
     given_input, given_output = str(input), str(output)
     files = [] if given_input == STANDARD else find_files(given_input, input_format)
     many = given_input != STANDARD and not Path(given_input).is_file()
@@ -120,22 +123,198 @@ def score(
         classifier = Classifier.load(bundle)
         progress.say("reading the input's digest")
         digest = classifier.bundle.manifest["digest"]
-        spec = JobSpec(described(files), targets, options, str(Path(bundle).resolve()), digest)
-        if engine == "ray":
+        spec = JobSpec(described(files), targets, results, str(Path(bundle).resolve()), digest)
+        if running.engine == "ray":
             from tactful.batch.ray_engine import scored_by_ray
 
             run: Run = partial(scored_by_ray, spec, address=ray_address, actors=ray_actors)
         else:
-            run = partial(scored_here, spec, classifier)
-        summary = Job(spec, classifier, workspace, progress, path).run(
-            run, max_errors=max_errors, overwrite=overwrite
-        )
+            run = partial(_scored_here, spec, classifier)
+        summary = _Job(spec, classifier, workspace, progress, path, running).run(run)
         if given_output == STANDARD:
             with path.open("rb") as made:
                 shutil.copyfileobj(made, sys.stdout.buffer)
     return replace(summary, output=given_output)
 
 
-def _check_choice(name: str, given: str, allowed: Sequence[str]) -> None:
-    if given not in allowed:
-        raise JobError(f"{name} is {given!r}; allowed: {', '.join(allowed)}")
+def _scored_here(
+    spec: JobSpec, classifier: Classifier, parts: Iterable[Part]
+) -> Iterator[tuple[Part, Write]]:
+    """The engine ``local``: one part after the other in this process."""
+    scorer = PartScorer(spec, classifier)
+    with contextlib.closing(scorer):
+        for part in parts:
+            yield part, partial(scorer.score, part)
+
+
+class _Job:
+    """Commits the parts of one job in order, then puts OUTPUT in its place.
+
+    Args:
+        spec: what it is.
+        classifier: its bundle.
+        workspace: where it keeps its parts.
+        progress: who is told how far it is.
+        output: the file or folder to make.
+        running: how it is run.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        classifier: Classifier,
+        workspace: Workspace,
+        progress: JobProgress,
+        output: Path,
+        running: RunOptions,
+    ) -> None:
+        self._spec, self._workspace, self._progress = spec, workspace, progress
+        self._output, self._running = output, running
+        self._bundle, self._tasks = classifier.bundle.id, classifier.bundle.heads.tasks
+        self._flat = FlatRows(
+            self._tasks, self._bundle, scores=spec.options.scores, prefix=spec.options.prefix
+        )
+
+    def run(self, engine: Run) -> Summary:
+        """Do what is left of the job.
+
+        Args:
+            engine: scores the parts.
+
+        Raises:
+            JobError: it cannot start or go on.
+            TooManyErrorsError: too many rows failed.
+        """
+        workspace, fingerprint = self._workspace, self._spec.fingerprint()
+        summary = partial(summarize, tasks=self._tasks, output="", bundle=self._bundle)
+        done = workspace.finished(fingerprint)
+        if done is not None:
+            return summary(done, already_done=True)
+        self._check_replaceable()
+        check_columns(self._spec, self._flat)
+        workspace.begin(fingerprint, overwrite=self._running.overwrite)
+        before = workspace.report.rows
+        self._progress.start(self._spec.sources, workspace.last, before)
+        try:
+            self._check_errors()
+            for part, write in engine(plan_parts(self._spec, workspace.last)):
+                workspace.commit(part, partial(self._write_unchanged, part, write))
+                self._progress.advance(part)
+                self._check_errors()
+            for source in self._spec.sources:
+                check_unchanged(source)
+            seconds = self._progress.seconds
+            self._progress.say("putting the parts together")
+            self._make(fingerprint)
+        except ColumnTakenError:
+            workspace.forget()  # the same command would always end here
+            raise
+        except JobError as error:
+            if workspace.last is not None:
+                rows = f"{workspace.report.rows:,}"
+                kept = f"{rows} rows are done and kept; the same command goes on after them"
+                error.args = (f"{error}\n{kept}",)
+            raise
+        return summary(workspace.report, resumed_rows=before, seconds=seconds)
+
+    def _check_replaceable(self) -> None:
+        made = self._workspace.made_files()
+        check_replaceable(self._output, made, overwrite=self._running.overwrite)
+
+    def _write_unchanged(self, part: Part, write: Write, sink: BinaryIO) -> PartReport:
+        report = write(sink)
+        check_unchanged(self._spec.sources[part.source])  # or else the rows may be of neither
+        return report
+
+    def _check_errors(self) -> None:
+        failed, allowed = self._workspace.report.errors.total(), self._running.max_errors
+        if allowed is not None and failed > allowed:
+            causes = ", ".join(
+                f"{cause} {count:,}" for cause, count in self._workspace.report.errors.most_common()
+            )
+            raise TooManyErrorsError(
+                f"stopped: {failed:,} rows failed ({causes}), --max-errors allows {allowed:,}"
+            )
+
+    def _make(self, fingerprint: Mapping[str, Any]) -> None:
+        """Write OUTPUT aside, then put it in its place; the same parts give the same bytes."""
+        made = self._workspace.made
+        files = {}
+        for target in self._spec.targets:
+            path = made / target.name if target.name else made
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files[target.name] = self._written(target, path)
+        self._check_replaceable()
+        self._workspace.finish(fingerprint, files)
+
+    def _written(self, target: Target, path: Path) -> SyncedFile:
+        options = self._spec.options
+        with written_aside(path) as file:
+            sink = cast(BinaryIO, file)
+            if target.kind.format == "parquet":
+                metadata = {
+                    b"tactful.bundle": self._bundle.encode(),
+                    b"tactful.bundle_digest": self._spec.digest.encode(),
+                }
+                write_parquet(sink, self._tables(target), metadata)
+            elif target.kind.format == "csv":
+                lists = (task.name for task in self._tasks if task.kind == "multilabel")
+                with compressing(sink, target.kind.compression) as stream:
+                    write_csv(
+                        stream,
+                        [*self._input_columns(target), *self._flat.columns],
+                        self._rows(target),
+                        joined={options.prefix + name for name in lists},
+                        escape=options.csv_escape,
+                    )
+            else:
+                for part in self._parts(target):
+                    for chunk in part:
+                        sink.write(chunk)
+        return file
+
+    def _parts(self, target: Target) -> Iterator[Iterator[bytes]]:
+        """The contents of the parts of a file, in pieces."""
+        for entry in self._workspace.entries():
+            if entry.part.source in target.sources:
+                yield self._workspace.content(entry)
+
+    def _rows(self, target: Target) -> Iterator[dict[str, Any]]:
+        for part in self._parts(target):
+            rest = b""
+            for chunk in part:
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from map(json.loads, lines)
+
+    def _input_columns(self, target: Target) -> dict[str, ColumnType]:
+        """The input columns of a file whose parts are JSON lines."""
+        report = PartReport()
+        for entry in self._workspace.entries():
+            if entry.part.source in target.sources:
+                report.add(entry.report)
+        columns = report.columns
+        source = self._spec.sources[target.sources[0]]
+        if source.kind.format != "jsonl":
+            with contextlib.closing(open_reader(source, self._spec.options)) as reader:
+                columns = dict.fromkeys(reader.columns or (), TEXT)
+        if report.lines:
+            line = self._spec.options.prefix + LINE
+            columns = {**columns, line: merged(columns.get(line, TEXT), TEXT)}
+        return columns
+
+    def _tables(self, target: Target) -> Iterator[Any]:
+        source = target.sources[0]
+        if self._spec.part_format(source) == "parquet":
+            reader = open_reader(self._spec.sources[source], self._spec.options)
+            with contextlib.closing(cast(ParquetReader, reader)) as file:
+                schema = file.schema
+            parts = map(b"".join, self._parts(target))
+            return stored_tables(schema, self._flat, self._tasks, parts)
+        return typed_tables(
+            self._input_columns(target),
+            self._flat,
+            self._tasks,
+            self._rows(target),
+            self._spec.options.part_rows,
+        )

@@ -1,32 +1,145 @@
-"""Scores one part: the same code in a local job and on every machine of a cluster."""
+"""Parts of a job: planned, read and scored, by one code here and on all machines of a cluster."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from tactful.batch.column_types import merged_columns, type_of
-from tactful.batch.errors import ColumnTakenError
-from tactful.batch.formats import KeptOpen, compressing
-from tactful.batch.parts import Part, Reader, Row
-from tactful.batch.readers import failures_named, open_reader
-from tactful.batch.report import PartReport
-from tactful.batch.spec import JobSpec
+from tactful.batch.arrow_values import merged_columns, type_of
+from tactful.batch.csv_format import CsvReader
+from tactful.batch.job_spec import JobSpec, Part, Row, Source
+from tactful.batch.job_summary import PartReport
+from tactful.batch.jsonl_format import JsonlReader, json_line
+from tactful.batch.parquet_format import ParquetReader, write_part
+from tactful.batch.score_command import DEFAULT_CONTEXT, ResultOptions
+from tactful.batch.table_formats import compressing
 from tactful.classifier import pair_or_error
-from tactful.errors import InputError
+from tactful.errors import ColumnTakenError, InputError, JobError
 from tactful.output.flat_rows import FlatRows
 from tactful.reading.readings import Reading
 from tactful.reading.stream import Pair
 
 if TYPE_CHECKING:
-    from tactful.batch.parquet_rows import ParquetReader
     from tactful.classifier import Classifier
 
-_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 LINE = "line"  # the column of rows that could not be taken apart
+
+
+class Reader(Protocol):
+    """Reads one input file."""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of all columns where the file declares them."""
+
+    def plan(self, start: int, first: int, part_rows: int) -> Iterator[tuple[int, int, int, int]]:
+        """From a part's end on: (stop, next_first, rows, read) of each further part."""
+
+    def rows(self, part: Part) -> Iterator[Row]:
+        """The rows of a part, lazily."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+def open_reader(source: Source, options: ResultOptions) -> Reader:
+    """Open an input file.
+
+    Raises:
+        JobError: its format cannot be read, or a column that was asked for is missing.
+    """
+    path, kind = source.path, source.kind
+    asked = options.reply_column, options.context_column
+    if kind.format == "jsonl":
+        return JsonlReader(path, kind.compression, *asked)
+    reader: CsvReader | ParquetReader
+    if kind.format == "csv":
+        reader = CsvReader(path, kind.compression, *asked)
+    else:
+        reader = ParquetReader(path, *asked)
+    # The context is optional; one that was asked for by another name is not.
+    needed = asked if options.context_column != DEFAULT_CONTEXT else asked[:1]
+    for option, name in zip(("reply", "context"), needed, strict=False):
+        if name not in reader.columns:
+            raise JobError(
+                f"{path} has no column {name!r}; its columns: {', '.join(reader.columns)}. Name "
+                f"the {option}'s with --{option}-column"
+            )
+    return reader
+
+
+@contextlib.contextmanager
+def failures_named(source: Source) -> Iterator[None]:
+    """Turn what vanished, damaged or cut-off files raise into a message that names the file."""
+    try:
+        yield
+    except (EOFError, zlib.error) as error:
+        raise JobError(f"{source.path} is damaged or was cut off: {error}") from error
+    except OSError as error:
+        raise JobError(f"{source.path} cannot be read: {error.strerror or error}") from error
+
+
+def check_unchanged(source: Source) -> None:
+    """Refuse to go on with a file that is not the one that the job started with.
+
+    Raises:
+        JobError: it was changed or is gone.
+    """
+    with failures_named(source):
+        status = source.path.stat()
+    if (status.st_size, status.st_mtime_ns) != (source.size, source.modified):
+        raise JobError(
+            f"{source.path} was changed while it was read; score a copy that nobody writes to"
+        )
+
+
+def plan_parts(spec: JobSpec, after: Part | None) -> Iterator[Part]:
+    """The parts of a job, or those after one, in order; files are read just as far as asked."""
+    index = 0 if after is None else after.index + 1
+    for number in range(0 if after is None else after.source, len(spec.sources)):
+        start, first = 0, 1
+        if after is not None and number == after.source:
+            start, first = after.stop, after.next_first
+        source = spec.sources[number]
+        with failures_named(source), contextlib.closing(open_reader(source, spec.options)) as file:
+            for stop, next_first, rows, read in file.plan(start, first, spec.options.part_rows):
+                yield Part(index, number, start, stop, first, next_first, rows, read)
+                index, start, first = index + 1, stop, next_first
+
+
+def check_columns(spec: JobSpec, flat: FlatRows) -> None:
+    """Refuse files whose columns do not go together, or stand where columns are added.
+
+    Raises:
+        ColumnTakenError: a column has the name of an added one.
+        JobError: a column that was asked for is missing; or files that make one table differ.
+    """
+    options = spec.options
+    for target in spec.targets:
+        first = None
+        for index in target.sources:
+            source = spec.sources[index]
+            with failures_named(source), contextlib.closing(open_reader(source, options)) as file:
+                if file.columns is None:
+                    continue
+                if taken := [name for name in file.columns if name in flat.columns]:
+                    raise ColumnTakenError.named(str(source.path), taken)
+                columns = file.columns
+                types = list(map(str, file.schema)) if isinstance(file, ParquetReader) else []
+            if target.kind.format == "jsonl":
+                continue
+            if first is None:
+                first = (source, columns, types)
+            elif first[1:] != (columns, types):
+                there = sorted({*columns, *types} ^ {*first[1], *first[2]})
+                raise JobError(
+                    f"{source.path} has other columns than {first[0].path} "
+                    f"({', '.join(there) or 'another order'}); one file cannot hold both: name a "
+                    "folder as OUTPUT (ending in /), or JSONL"
+                )
 
 
 class PartScorer:
@@ -100,7 +213,7 @@ class PartScorer:
                     if typed:
                         types = {name: type_of(value) for name, value in row.columns.items()}
                         report.columns = merged_columns(report.columns, types)
-                stream.write(_json_line(self._whole(row), self._flat.row(result)))
+                stream.write(json_line(self._whole(row), self._flat.row(result)))
         return report
 
     def _rows(self, reader: Reader, part: Part) -> Iterator[Row]:
@@ -120,10 +233,6 @@ class PartScorer:
         return row.raw if row.raw is not None else row.columns or {}
 
     def _score_table(self, part: Part, sink: BinaryIO) -> PartReport:
-        import pyarrow
-
-        from tactful.batch.arrow_columns import with_added
-
         reader: ParquetReader = self._open(part.source)  # type: ignore[assignment]
         with failures_named(self._spec.sources[part.source]):
             table = reader.table(part)
@@ -131,24 +240,5 @@ class PartScorer:
         for row, result in self._results(reader.texts(table)):
             report.count(row, result)
             added.append(self._flat.row(result))
-        table = with_added(table, added, self._flat, self._classifier.bundle.heads.tasks)
-        file = pyarrow.PythonFile(KeptOpen(sink), "w")
-        with pyarrow.ipc.new_stream(file, table.schema) as stream:
-            stream.write_table(table)
+        write_part(sink, table, added, self._flat, self._classifier.bundle.heads.tasks)
         return report
-
-
-def _json_line(columns: bytes | Mapping[str, Any], added: Mapping[str, Any]) -> bytes:
-    """One JSON object of both; JSON text is passed on to the letter."""
-    tail = _dumped(added)
-    head = columns.rstrip() if isinstance(columns, bytes) else _dumped(columns)
-    body = head[:-1].rstrip()
-    comma = b"" if body == b"{" else b","
-    return b"".join((body, comma, tail[1:], b"\n"))
-
-
-def _dumped(value: Mapping[str, Any]) -> bytes:
-    try:
-        return _encoded(value).encode()
-    except UnicodeEncodeError:  # half a surrogate pair: JSON can say it in ASCII only
-        return json.dumps(value, separators=(",", ":")).encode()

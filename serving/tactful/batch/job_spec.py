@@ -1,4 +1,4 @@
-"""What a job is: everything that its result depends on, and nothing else."""
+"""What a job is: what its result depends on, and the parts and rows that it consists of."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import tactful
-from tactful.batch.formats import Format, Kind
-from tactful.output.flat_rows import Scores
+from tactful.batch.score_command import ResultOptions
+from tactful.batch.table_formats import Format, Kind
+from tactful.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +32,6 @@ class Source:
     size: int
     modified: int
     sha256: str
-
-
-DEFAULT_CONTEXT = "context"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What was asked of a job.
-
-    Attributes:
-        reply_column: the column (JSON key) of the reply.
-        context_column: that of the context; need not be there.
-        scores: which score columns are filled.
-        prefix: put before the names of added columns.
-        csv_escape: whether CSV cells that a spreadsheet would run get a leading ``'``.
-        part_rows: rows of a part.
-    """
-
-    reply_column: str = "reply"
-    context_column: str = DEFAULT_CONTEXT
-    scores: Scores = "all"
-    prefix: str = ""
-    csv_escape: bool = True
-    part_rows: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +63,7 @@ class JobSpec:
 
     sources: tuple[Source, ...]
     targets: tuple[Target, ...]
-    options: Options
+    options: ResultOptions
     bundle: str
     digest: str
 
@@ -133,3 +110,49 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if before["options"].get(name) != value:
             changed.append(f"{name} was {before['options'].get(name)!r}, is {value!r}")
     return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where some rows of one input file stand; small enough to be sent anywhere.
+
+    Attributes:
+        index: its place in the job, from 0.
+        source: which input file, from 0.
+        start: where it starts in its file: uncompressed bytes, or rows of a Parquet file.
+        stop: where the next part starts.
+        first: number of its first line, from 1 (Parquet: row).
+        next_first: number of the first line after it.
+        rows: how many rows it holds, blank lines not counted.
+        read: bytes of the (compressed) file up to its end, roughly; for progress.
+    """
+
+    index: int
+    source: int
+    start: int
+    stop: int
+    first: int
+    next_first: int
+    rows: int
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One input row.
+
+    Attributes:
+        reply: the value in the reply column, of whatever type; None where there is none.
+        context: likewise.
+        columns: all input columns; None where the row could not be taken apart.
+        raw: the row as JSON text where it came as such, to be passed on to the letter.
+        line: the text of a row that could not be taken apart.
+        error: why the row cannot be read, where that is known already.
+    """
+
+    reply: object = None
+    context: object = None
+    columns: Mapping[str, Any] | None = None
+    raw: bytes | None = None
+    line: str | None = None
+    error: InputError | None = None

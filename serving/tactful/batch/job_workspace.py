@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from tactful.batch.durable import json_bytes, parsed, read_json, writing
-from tactful.batch.errors import JobError
-from tactful.batch.parts import Part
-from tactful.batch.report import PartReport
-from tactful.batch.spec import differences
+from tactful.batch.job_spec import Part, differences
+from tactful.batch.job_summary import PartReport
+from tactful.errors import JobError
 from tactful.storage import (
     SyncedFile,
     append_synced,
@@ -29,6 +28,9 @@ from tactful.storage import (
     write_file,
     written_aside,
 )
+from tactful.strict_json import strict_json
+
+_COPY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Workspace:
 
     def finished(self, fingerprint: Mapping[str, Any]) -> PartReport | None:
         """The report of the job if OUTPUT is what it made; None otherwise."""
-        done = read_json(self._done)
+        done = _read_json(self._done)
         if done is None or differences(done["fingerprint"], fingerprint):
             return None
         for name, (size, sha256) in done["files"].items():
@@ -104,7 +106,7 @@ class Workspace:
                         if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
                             continue
             return None
-        job = read_json(self._job)
+        job = _read_json(self._job)
         if job is None or not differences(job, fingerprint):
             self._clear()  # killed after the last rename
         return PartReport.from_json(done["report"])
@@ -116,7 +118,7 @@ class Workspace:
 
     def made_files(self) -> set[str]:
         """The files of an output folder that an earlier job made."""
-        done = read_json(self._done)
+        done = _read_json(self._done)
         return set() if done is None else set(done["files"])
 
     def begin(self, fingerprint: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -129,7 +131,7 @@ class Workspace:
         Raises:
             JobError: another job's parts lie here; it says what differs.
         """
-        before = read_json(self._job)
+        before = _read_json(self._job)
         if before is not None:
             self._load_journal()
             changed = differences(before, fingerprint)
@@ -148,7 +150,7 @@ class Workspace:
             self._clear(keep=self._lasting)
             self._parts.mkdir()
             self._journal.touch()
-            write_file(self._job, json_bytes(fingerprint))
+            write_file(self._job, _json_line(fingerprint))
 
     def forget(self) -> None:
         """Throw the work away: no command can go on with it."""
@@ -172,7 +174,7 @@ class Workspace:
             "sha256": file.sha256,
         }
         with writing(self._journal):
-            append_synced(self._journal, json_bytes(entry))
+            append_synced(self._journal, _json_line(entry))
         self.last = part
         self.report.add(report)
         return report
@@ -181,9 +183,19 @@ class Workspace:
         """The committed parts, in order."""
         return (entry for entry, _ in self._journal_lines())
 
-    def part_path(self, entry: Entry) -> Path:
-        """The file of a committed part."""
-        return self._part(entry.part.index)
+    def content(self, entry: Entry) -> Iterator[bytes]:
+        """What was written for a committed part, in pieces.
+
+        Raises:
+            JobError: it was damaged since.
+        """
+        path, digest = self._part(entry.part.index), hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_COPY):
+                digest.update(chunk)
+                yield chunk
+        if digest.hexdigest() != entry.sha256:
+            raise JobError(f"{path} was changed after it was written; start anew: --overwrite")
 
     def finish(self, fingerprint: Mapping[str, Any], files: Mapping[str, SyncedFile]) -> None:
         """Put `made` in the place of OUTPUT and drop the parts.
@@ -198,7 +210,7 @@ class Workspace:
             "report": self.report.to_json(),
         }
         with writing(self._output):
-            write_file(self._done, json_bytes(done))
+            write_file(self._done, _json_line(done))
             if self._output.is_dir():
                 _remove(self._replaced)
                 os.rename(self._output, self._replaced)
@@ -236,7 +248,7 @@ class Workspace:
         with self._journal.open("rb") as journal:
             for number, line in enumerate(journal):
                 end += len(line)
-                content = parsed(line) if line.endswith(b"\n") else None
+                content = _parsed(line) if line.endswith(b"\n") else None
                 if content is None:
                     return
                 entry = Entry(
@@ -256,3 +268,33 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a full disk or a closed folder raises into a message with the path."""
+    try:
+        yield
+    except OSError as error:
+        raise JobError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _json_line(value: object) -> bytes:
+    """A line of JSON in ASCII, as names may hold what UTF-8 cannot."""
+    return json.dumps(value).encode() + b"\n"
+
+
+def _read_json(path: Path) -> Any:
+    """The content of a small file; None where it is missing or torn."""
+    try:
+        return _parsed(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _parsed(content: bytes) -> Any:
+    """JSON; None where it is torn."""
+    try:
+        return strict_json(content)
+    except ValueError:
+        return None

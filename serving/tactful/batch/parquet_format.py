@@ -1,20 +1,33 @@
-"""Rows of a Parquet file, streamed in row groups; their Arrow types stay what they are."""
+"""Parquet: streamed in row groups; the Arrow types of a file stay what they are."""
 
 from __future__ import annotations
 
-import base64
-import datetime
-import decimal
-import math
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from tactful.batch.errors import JobError
-from tactful.batch.parts import Part, Row
-from tactful.errors import InputError
+from tactful.batch.arrow_values import (
+    Broken,
+    ColumnType,
+    added_types,
+    arrow_array,
+    arrow_type,
+    column_values,
+    fitted,
+    json_value,
+    well_formed,
+)
+from tactful.batch.job_spec import Part, Row
+from tactful.batch.table_formats import KeptOpen
+from tactful.errors import InputError, JobError
+from tactful.output.flat_rows import FlatRows
+from tactful.reading.tasks import Tasks
 
 _BUFFER = 1 << 20
+# Rows of a row group: large enough to compress and to be skipped, small in memory.
+_GROUP_ROWS = 64_000
+_GROUP_BYTES = 1 << 26
 
 
 class ParquetReader:
@@ -107,15 +120,15 @@ class ParquetReader:
 
     def texts(self, table: Any) -> Iterator[Row]:
         """Reply and context of each row of a table, without its other columns."""
-        replies = _values(table, self._reply)
-        contexts = _values(table, self._context)
+        replies = column_values(table, self._reply)
+        contexts = column_values(table, self._context)
         for offset, (reply, context) in enumerate(zip(replies, contexts, strict=True)):
             yield self._row(reply, context, None, offset)
 
     def rows(self, part: Part) -> Iterator[Row]:
         """The rows of a part with values that JSON can hold."""
         table = self.table(part)
-        columns = [[_json_value(v) for v in _values(table, name)] for name in self.columns]
+        columns = [[json_value(v) for v in column_values(table, name)] for name in self.columns]
         for offset, row in enumerate(self.texts(table)):
             values = {
                 name: column[offset] for name, column in zip(self.columns, columns, strict=True)
@@ -125,7 +138,7 @@ class ParquetReader:
     def _row(self, reply: object, context: object, values: Any, offset: int) -> Row:
         error = None
         for name, value in ((self._reply, reply), (self._context, context)):
-            if isinstance(value, _Broken) and error is None:
+            if isinstance(value, Broken) and error is None:
                 error = InputError("not_utf8", f"the text of {name!r} is not UTF-8")
         return Row(reply, context, values, error=error)
 
@@ -134,63 +147,100 @@ class ParquetReader:
         self._file.close()
 
 
-class _Broken(str):
-    """Text that was not UTF-8; its bytes are escaped."""
-
-    __slots__ = ()
-
-
 def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield first
     yield from rest
 
 
-def _values(table: Any, name: str) -> Sequence[Any]:
-    """A column as Python values; text that is not UTF-8 is a `_Broken`, not an exception."""
+def write_parquet(sink: BinaryIO, tables: Iterator[Any], metadata: Mapping[bytes, bytes]) -> None:
+    """Write tables of one schema as a Parquet file.
+
+    Args:
+        sink: gets the bytes; stays open.
+        tables: the first one gives the schema, and may be empty.
+        metadata: added to that of the schema.
+    """
     import pyarrow
-    import pyarrow.compute
+    import pyarrow.parquet
 
-    if name not in table.column_names:
-        return [None] * table.num_rows
-    column = table.column(name)
-    if pyarrow.types.is_dictionary(column.type):
-        column = pyarrow.chunked_array(
-            [chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type
-        )
-    kind = column.type
-    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
-        # Arrow does not look at the bytes, Python would refuse the whole column.
-        return [_text(value) for value in column.cast(pyarrow.large_binary()).to_pylist()]
-    if pyarrow.types.is_timestamp(kind) or pyarrow.types.is_duration(kind):
-        return column.cast(pyarrow.string()).to_pylist()  # type: ignore[no-any-return]
-    return column.to_pylist()  # type: ignore[no-any-return]
+    schema = next(tables).schema
+    metadata = {**(schema.metadata or {}), **metadata}
+    file = pyarrow.PythonFile(KeptOpen(sink), "w")
+    schema = schema.with_metadata(metadata)
+    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for group in _grouped(tables):
+            writer.write_table(pyarrow.concat_tables(group).replace_schema_metadata(metadata))
 
 
-def _text(value: bytes | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return _Broken(value.decode(errors="backslashreplace"))
+def write_part(
+    sink: BinaryIO, table: Any, rows: Sequence[Mapping[str, Any]], flat: FlatRows, tasks: Tasks
+) -> None:
+    """Write a part's table, with the columns of flat rows at its end, as an Arrow stream."""
+    import pyarrow
+
+    for name, kind in added_types(flat, tasks).items():
+        table = table.append_column(name, arrow_array([row[name] for row in rows], kind))
+    file = pyarrow.PythonFile(KeptOpen(sink), "w")
+    with pyarrow.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
 
 
-def _json_value(value: Any) -> Any:
-    """The nearest that JSON has: ISO dates, decimals as text, bytes as Base64, NaN as null."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case list() | tuple():
-            return [_json_value(item) for item in value]
-        case dict():
-            return {key: _json_value(item) for key, item in value.items()}
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case decimal.Decimal():
-            return str(value)
-        case bytes():
-            return base64.b64encode(value).decode()
-        case _:
-            return str(value)
+def stored_tables(
+    schema: Any, flat: FlatRows, tasks: Tasks, parts: Iterable[bytes]
+) -> Iterator[Any]:
+    """An empty table with a file's schema and the added columns, then what `write_part` wrote."""
+    import pyarrow
+
+    for name, kind in added_types(flat, tasks).items():
+        schema = schema.append(pyarrow.field(name, kind))
+    yield schema.empty_table()
+    for content in parts:
+        yield pyarrow.ipc.open_stream(content).read_all()
+
+
+def typed_tables(
+    columns: Mapping[str, ColumnType],
+    flat: FlatRows,
+    tasks: Tasks,
+    rows: Iterable[Mapping[str, Any]],
+    at_once: int,
+) -> Iterator[Any]:
+    """An empty table that has the schema, then tables of rows that came as JSON.
+
+    Args:
+        columns: the input columns and their types.
+        flat: the added ones.
+        tasks: of the bundle.
+        rows: name to JSON value.
+        at_once: rows of a table.
+    """
+    import pyarrow
+
+    types = {name: arrow_type(kind) for name, kind in columns.items()} | added_types(flat, tasks)
+    schema = pyarrow.schema([(well_formed(name), kind) for name, kind in types.items()])
+    yield schema.empty_table()
+    remaining = iter(rows)
+    while taken := list(itertools.islice(remaining, at_once)):
+        arrays = [
+            arrow_array(
+                [fitted(row.get(n), columns[n]) if n in columns else row.get(n) for row in taken],
+                kind,
+            )
+            for n, kind in types.items()
+        ]
+        yield pyarrow.Table.from_arrays(arrays, schema=schema)
+
+
+def _grouped(tables: Iterator[Any]) -> Iterator[Sequence[Any]]:
+    """Tables in row groups of a good size."""
+    group: list[Any] = []
+    rows = size = 0
+    for table in tables:
+        group.append(table)
+        rows += table.num_rows
+        size += table.nbytes
+        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield group
+            group, rows, size = [], 0, 0
+    if group:
+        yield group

@@ -16,13 +16,11 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, BinaryIO
 
-from tactful.batch.errors import JobError
-from tactful.batch.parts import Part
-from tactful.batch.report import PartReport
-from tactful.batch.running import Write
-from tactful.batch.scorer import PartScorer
-from tactful.batch.spec import JobSpec
-from tactful.errors import MissingExtraError, TactfulError
+from tactful.batch.job import Write
+from tactful.batch.job_parts import PartScorer
+from tactful.batch.job_spec import JobSpec, Part
+from tactful.batch.job_summary import PartReport
+from tactful.errors import JobError, MissingExtraError, TactfulError
 
 
 def require_ray() -> None:

@@ -1,16 +1,86 @@
-"""``tactful score``: a batch job from the command line."""
+"""``tactful score``: everything that can be set about a batch job, and its command."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
 
 import typer
 
-from tactful.errors import InputError
-from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful.batch.table_formats import Format
+from tactful.errors import InputError, JobError
+from tactful.options import (
+    DEFAULT_BUNDLE,
+    BundleOption,
+    JsonOption,
+    check_options,
+    option,
+    takes_options,
+)
+from tactful.output.flat_rows import Scores
+
+STANDARD = "-"
+DEFAULT_CONTEXT = "context"
 
 
+@dataclass(frozen=True)
+class ResultOptions:
+    """What the rows of OUTPUT depend on: a job goes on with the same ones only.
+
+    Raises:
+        JobError: names the value that is not allowed.
+    """
+
+    reply_column: str = option("reply", "The column (JSON key) of the reply.")
+    context_column: str = option(
+        DEFAULT_CONTEXT,
+        "The column of what the customer said; it may be missing unless another one is named.",
+    )
+    scores: Scores = option(
+        "all", "Which score columns are filled: none, those of decided labels, or all."
+    )
+    prefix: str = option("", "Put before the names of the added columns.")
+    csv_escape: bool = option(
+        True, "Put ' before CSV cells that a spreadsheet would run as a formula."
+    )
+    part_rows: int = option(1000, "Rows of a part: what is committed at once.", least=1)
+
+    def __post_init__(self) -> None:
+        check_options(self, JobError)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a job is run; its rows are the same with all of them.
+
+    Raises:
+        JobError: names the value that is not allowed.
+    """
+
+    input_format: Format | None = option(
+        None, "jsonl, csv or parquet, where INPUT's name does not say it; stdin is JSONL otherwise."
+    )
+    output_format: Format | None = option(
+        None, "The same for OUTPUT; stdout is JSONL otherwise, a folder has the formats of INPUT."
+    )
+    max_errors: int | None = option(None, "Stop when more rows than this have failed.", least=0)
+    overwrite: bool = option(
+        False, "Replace OUTPUT, and drop what another job began there or what was damaged."
+    )
+    engine: Literal["local", "ray"] = option("local", "local, or ray for Ray Data (extra ray).")
+    ray_address: str | None = option(
+        None, "The Ray cluster to join; by default one is started on this machine."
+    )
+    ray_actors: int | None = option(
+        None, "Classifiers that Ray keeps; by default as many as it sees fit.", least=1
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, JobError)
+
+
+@takes_options
 def score(
     input_: Annotated[
         str,
@@ -25,81 +95,24 @@ def score(
             help="A file for all rows, a folder (ending in /) for one file each, or - for stdout."
         ),
     ],
+    *,
     bundle: BundleOption = DEFAULT_BUNDLE,
-    reply_column: Annotated[str, typer.Option(help="The column of the reply.")] = "reply",
-    context_column: Annotated[
-        str, typer.Option(help="The column of what the customer said; may be missing.")
-    ] = "context",
-    scores: Annotated[
-        str, typer.Option(help="Which score columns are filled: none, decided or all.")
-    ] = "all",
-    prefix: Annotated[str, typer.Option(help="Put before the names of added columns.")] = "",
-    input_format: Annotated[
-        str | None,
-        typer.Option(help="jsonl, csv or parquet, where INPUT's name does not say it."),
-    ] = None,
-    output_format: Annotated[
-        str | None,
-        typer.Option(help="jsonl, csv or parquet, where OUTPUT's name does not say it."),
-    ] = None,
-    csv_escape: Annotated[
-        bool,
-        typer.Option(
-            "--csv-escape/--no-csv-escape",
-            help="Put ' before CSV cells that a spreadsheet would run as a formula.",
-        ),
-    ] = True,
-    part_rows: Annotated[
-        int, typer.Option(min=1, help="Rows of a part: what is committed at once.")
-    ] = 1000,
-    max_errors: Annotated[
-        int | None, typer.Option(min=0, help="Stop when more rows than this have failed.")
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace OUTPUT, and drop what another job began there."),
-    ] = False,
-    engine: Annotated[str, typer.Option(help="local, or ray for Ray Data (extra ray).")] = "local",
-    ray_address: Annotated[
-        str | None, typer.Option(help="The Ray cluster to join; by default one is started here.")
-    ] = None,
-    ray_actors: Annotated[
-        int | None,
-        typer.Option(min=1, help="Classifiers that Ray keeps; by default one a processor."),
-    ] = None,
+    results: ResultOptions,
+    running: RunOptions,
     json_output: JsonOption = False,
 ) -> None:
     """Label every row of a table; a job that was killed goes on with the same command."""
     from rich.console import Console
 
     from tactful import batch
-    from tactful.batch.inputs import STANDARD
-    from tactful.batch.summary import render_summary
+    from tactful.batch.job_summary import render_summary
 
     if json_output and output == STANDARD:
         raise InputError(
             "output_twice", "--json and OUTPUT - would both write to stdout; leave one out"
         )
     log = Console(stderr=True)
-    summary = batch.score(
-        input_,
-        output,
-        bundle,
-        reply_column=reply_column,
-        context_column=context_column,
-        scores=scores,  # type: ignore[arg-type]  # these are checked there
-        prefix=prefix,
-        input_format=input_format,  # type: ignore[arg-type]
-        output_format=output_format,  # type: ignore[arg-type]
-        csv_escape=csv_escape,
-        part_rows=part_rows,
-        max_errors=max_errors,
-        overwrite=overwrite,
-        engine=engine,  # type: ignore[arg-type]
-        ray_address=ray_address,
-        ray_actors=ray_actors,
-        console=log,
-    )
+    summary = batch.score(input_, output, bundle, **asdict(results), **asdict(running), console=log)
     if json_output:
         typer.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
     else:

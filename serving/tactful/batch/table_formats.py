@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast, get_args
 
-from tactful.batch.errors import JobError
-from tactful.errors import MissingExtraError
+from tactful.errors import JobError, MissingExtraError
 
 Format = Literal["jsonl", "csv", "parquet"]
 Compression = Literal["", ".gz", ".zst"]
