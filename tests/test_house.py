@@ -15,8 +15,10 @@ from pathlib import Path
 
 import grimp
 import pytest
+import typer
 
 import tactful
+from tactful.cli import build_app
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -135,3 +137,13 @@ def test_both_licences_are_there_in_full():
     data = (ROOT / "data_cards/support_replies/LICENSE").read_text("utf-8")
     assert data.startswith("Attribution 4.0 International")
     assert "Section 8 -- Interpretation." in data
+
+
+def test_help_breaks_its_lines_where_the_terminal_does():
+    group = typer.main.get_command(build_app())
+    commands = [inner for each in group.commands.values()
+                for inner in getattr(each, "commands", {"": each}).values()]  # fmt: skip
+    assert len(commands) > 10
+    for command in commands:
+        paragraphs = command.help.split("\n\n")
+        assert all("\n" not in paragraph and paragraph[-1] in ".:/" for paragraph in paragraphs)

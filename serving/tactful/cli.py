@@ -7,6 +7,7 @@ loads a `typer.Typer` becomes a group of commands, a function becomes a command.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import sys
@@ -84,7 +85,17 @@ def build_app() -> typer.Typer:
             app.add_typer(command, name=point.name)
         else:
             app.command(point.name)(command)
+    groups = [group.typer_instance for group in app.registered_groups]
+    for each in [app, *filter(None, groups)]:
+        for info in each.registered_commands:
+            info.help = info.help or _flowing(info.callback)
     return app
+
+
+def _flowing(command: Callable[..., Any] | None) -> str:
+    """A docstring whose lines end where the terminal's do: typer keeps breaks but in the first."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _print_version(wanted: bool) -> None:
@@ -105,7 +116,9 @@ def _root(
 
 
 def label(
-    reply: Annotated[str | None, typer.Argument(help="The reply; without it, stdin.")] = None,
+    reply: Annotated[
+        str | None, typer.Argument(metavar="REPLY", help="The reply; without it, stdin.")
+    ] = None,
     context: Annotated[
         str | None, typer.Option(help="What the customer said before the reply.")
     ] = None,

@@ -1,6 +1,6 @@
 """The HTTP service: `tactful serve` (extra ``server``); requests come in, readings go out.
 
 `fair_queue` and `live_bundle` know no HTTP; `problem_documents` maps what they refuse in one table.
-`routes` are the addresses, `connections` what stands before them, `lifecycle` the process around
-all, `worker_processes` several of them.
+`routes` are the addresses, `connections` what stands before them, `lifecycle` the process or
+processes around all.
 """

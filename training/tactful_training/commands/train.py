@@ -15,7 +15,7 @@ def train(
     config: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONFIG]",
+            metavar="CONFIG",
             help="A configuration: a path or a name such as smoke; without it, default.yaml.",
         ),
     ] = None,
