@@ -21,6 +21,7 @@ from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError, ExportError, RunError
 from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
 from tactful_training.fitting.resuming import open_work_folder
+from tactful_training.registry.tracked_training import flat_metrics
 from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import choose_samples, print_summary
 
@@ -48,7 +49,7 @@ def test_from_rows_to_a_bundle(make_config: Make, workplace: Path, data_set: Pat
     assert classifier.bundle.id == result.bundle
     rows = load_data_set(data_set).split("test")
     measured = evaluate_classifier(classifier, rows, resamples=20)
-    assert measured.flat() == result.evaluations["test"].flat()
+    assert flat_metrics(measured) == flat_metrics(result.evaluations["test"])
     assert measured.tasks["moves"].headline["micro_f1"].value > 0.7  # it has learnt something
     assert measured.tasks["mood"].headline["accuracy"].value > 0.6
     assert measured.evidence["token_f1"].value > 0.5
@@ -71,7 +72,7 @@ def test_from_rows_to_a_bundle(make_config: Make, workplace: Path, data_set: Pat
     for name, digest in manifest["data"]["sha256"].items():
         assert tracked.data.params[f"data.sha256.{name}"] == digest
     for split, evaluation in result.evaluations.items():
-        for path, value in evaluation.flat().items():
+        for path, value in flat_metrics(evaluation).items():
             assert tracked.data.metrics[f"{split}/{path}"] == pytest.approx(value)
     assert tracked.data.tags["bundle"] == result.bundle
     assert "environment.torch" in tracked.data.tags

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from tactful_training.evaluation.bootstrap import Floats, Resamples
+from tactful_training.evaluation.bootstrap import Doubles, Resamples
 from tactful_training.evaluation.quality_metrics import decision_counts, decision_statistic, ratio
 
 
@@ -19,9 +19,9 @@ def mean_of(values: NDArray[Any], drawn: Resamples) -> Any:
 def test_groups_are_drawn_whole_and_in_full_number() -> None:
     drawn = Resamples(["a", "b", "a", "c"], count=200, seed=1)
     assert drawn.groups.tolist() == [0, 1, 0, 2]
-    seen: list[Floats] = []
+    seen: list[Doubles] = []
 
-    def spy(weights: Floats) -> Floats:
+    def spy(weights: Doubles) -> Doubles:
         seen.append(weights)
         return weights
 
@@ -44,7 +44,7 @@ def test_a_resample_equals_the_metric_on_its_rows_one_by_one() -> None:
     counts = drawn.sums(decision_counts(targets, decisions))
     fast = decision_statistic(counts, np.array([True, True, False]))
 
-    def slow(weights: Floats) -> list[float]:
+    def slow(weights: Doubles) -> list[float]:
         rows = np.repeat(np.arange(90), weights[drawn.groups].astype(int))
         t, d = targets[rows], decisions[rows]
         hits = [int(np.sum(d[:, k] & (t[:, k] == 1))) for k in range(3)]
@@ -56,7 +56,7 @@ def test_a_resample_equals_the_metric_on_its_rows_one_by_one() -> None:
 
     checked = 0
 
-    def compare(weights: Floats) -> Floats:
+    def compare(weights: Doubles) -> Doubles:
         nonlocal checked
         values = fast(weights)
         for row, value in zip(weights, values, strict=True):
@@ -95,9 +95,9 @@ def test_many_groups_are_left_out_in_blocks() -> None:
     drawn = Resamples([str(row) for row in range(1300)], count=10)
     statistic = mean_of(values, drawn)
 
-    def spy(weights: Floats) -> Floats:
+    def spy(weights: Doubles) -> Doubles:
         shapes.append(len(weights))
-        result: Floats = statistic(weights)
+        result: Doubles = statistic(weights)
         return result
 
     drawn.estimates(spy)
@@ -128,7 +128,7 @@ def test_without_resamples_or_with_one_group_there_is_a_value_but_no_interval(
 def test_what_is_undefined_stays_so_and_what_is_certain_has_no_width() -> None:
     drawn = Resamples(["a", "b", "c"], count=50)
 
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Doubles) -> Doubles:
         return np.tile([np.nan, 1.0], (len(weights), 1))
 
     undefined, certain = drawn.estimates(statistic)

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
-from tactful_training.evaluation.bootstrap import Resamples
+from tactful_training.evaluation.bootstrap import Estimate, Resamples
 from tactful_training.evaluation.bundle_comparison import Comparison
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers
-from tactful_training.evaluation.paired_differences import Cost, compare_tasks
+from tactful_training.evaluation.paired_differences import Cost, Costs, compare_tasks
 from tactful_training.evaluation.result_tables import render_comparison
 
 INTENT = Task("intent", "single", dict.fromkeys(["common", "usual", "rare"], ""))
@@ -46,7 +46,7 @@ def test_macro_f1_of_all_labels_is_compared_and_shown_where_it_differs(rare: int
     cost = Cost(1.0, 1.0, 1.0)
     compared = Comparison(
         *(("a@1", "b@2"), len(a.rows), drawn.size, 50, tasks, {}, [], {}, {}, []),
-        costs=(cost, cost),
+        costs=Costs(cost, cost, Estimate(1.0, 0.9, 1.1)),
         answers=(a, b),
     )
     assert "macro_f1_all" in compared.to_dict()["tasks"]["intent"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from tactful import Classifier
@@ -22,6 +23,7 @@ from tactful_training.evaluation.quality_metrics import (
     span_counts,
 )
 from tactful_training.registry.mlflow_tracker import parts, paths
+from tactful_training.registry.tracked_training import flat_metrics
 
 STRATEGIES = Task("strategies", "multilabel", {"apology": "", "gratitude": "", "rare": ""})
 TONE = Task("tone", "single", {"warm": "", "cold": "", "odd": ""})
@@ -197,7 +199,7 @@ def test_what_is_undefined_is_null_and_left_out_of_the_metrics() -> None:
         "high": None,
     }
     assert content["evidence"] is None
-    flat = evaluation.flat()
+    flat = flat_metrics(evaluation)
     assert "strategies/macro_f1" not in flat
     assert flat["tone/accuracy"] == flat["tone/accuracy_low"] == 1
     json.dumps(content, allow_nan=False)
@@ -222,7 +224,7 @@ def test_the_confusion_matrix_and_the_reliability_curve_have_intervals() -> None
 
 def test_flat_metrics_follow_the_paths_of_the_json() -> None:
     evaluation = evaluated(some_rows())
-    content, flat = evaluation.to_dict(), evaluation.flat()
+    content, flat = evaluation.to_dict(), flat_metrics(evaluation)
     assert flat["n"] == 120
     assert flat["strategies/macro_f1"] == content["strategies"]["macro_f1"]["value"]
     assert flat["strategies/macro_f1_high"] == content["strategies"]["macro_f1"]["high"]
@@ -240,7 +242,7 @@ def test_every_label_has_metrics_of_its_own_whatever_its_name() -> None:
     ]
     truth = targets(rows, tasks)
     evaluation = evaluate_answers(Answers(rows, tasks, truth, truth == 1), resamples=0)
-    flat = evaluation.flat()
+    flat = flat_metrics(evaluation)
     supports = [path for path in flat if path.endswith("/support")]
     assert len(supports) == len(names)
     assert all(path.count("/") == 3 for path in supports)
@@ -279,6 +281,15 @@ def test_a_task_that_no_row_knows_is_not_in_the_result() -> None:
         evaluate_answers(Answers([], TASKS, np.zeros((0, 6)), np.zeros((0, 6), bool)))
 
 
+MARKED = Tasks((TASKS.named("strategies"),))
+
+
+def together(counts: NDArray[Any]) -> list[list[float]]:
+    """Hits, false ones and misses of all labels of each row."""
+    found: list[list[float]] = counts.reshape(len(counts), 3, -1).sum(axis=2).tolist()
+    return found
+
+
 SORRY = EvidenceSpan("strategies", "apology", 5, 13)  # "so sorry" of "I am so sorry, Ana."
 THANKS = "Thank you so much for waiting."
 
@@ -310,7 +321,7 @@ def test_evidence_by_hand_wrong_decisions_included() -> None:
     ]
     expected = [[1, 1, 1], [0, 1, 4], [0, 3, 0], [0, 0, 0], [0, 5, 0]]
     assert evidence_tasks(rows) == {"strategies"}
-    assert evidence_counts(rows, found, {"strategies"}).tolist() == expected
+    assert together(evidence_counts(rows, found, MARKED)) == expected
 
     scores, decisions = some_answers(rows)
     content = evaluate_answers(
@@ -357,9 +368,10 @@ def test_spans_are_the_same_where_they_share_half_of_their_words() -> None:
         shown(("apology", 1, 1)),
     ]
     expected = [[1, 0, 0], [0, 1, 1], [1, 0, 0], [2, 1, 0], [0, 1, 1], [0, 1, 0], [0, 0, 0]]
-    assert span_counts(rows, found, {"strategies"}).tolist() == expected
+    counts = span_counts(rows, found, MARKED)
+    assert together(counts) == expected
     expected[4] = [0, 0, 1]
-    assert span_counts(rows, found, {"strategies"}, "apology").tolist() == expected
+    assert counts[:, [0, 3, 6]].tolist() == expected  # of apology alone
 
 
 def test_words_are_split_at_any_whitespace_and_counted_once() -> None:
@@ -371,7 +383,7 @@ def test_words_are_split_at_any_whitespace_and_counted_once() -> None:
     rows = [row("a", {"strategies": ("apology",)}, reply=reply, evidence=spans)]
     # Words: "so", "sorry", "for\u200bthat", the emoji; a span that ends at a word is not on it.
     found = [{("strategies", "apology"): [(2, 3), (10, 19)]}]
-    assert evidence_counts(rows, found, {"strategies"}).tolist() == [[0, 1, 2]]
+    assert together(evidence_counts(rows, found, MARKED)) == [[0, 1, 2]]
 
 
 def test_a_bundle_is_evaluated_as_its_readings_say(classifier: Classifier) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from tactful_training.errors import DataError
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import Evaluation
-from tactful_training.evaluation.slices import slice_columns, worst_slice
+from tactful_training.evaluation.slices import NO_VALUE, slice_columns, worst_slice
+from tactful_training.registry.tracked_training import flat_metrics
 
 TASKS = Tasks(
     (
@@ -70,7 +72,7 @@ def test_the_worst_slice_is_named_and_its_gap_is_real() -> None:
     content = evaluation.to_dict()["slices"]
     assert content["worst"]["strategies"] == {"column": "channel", "value": "email"}
     assert content["tasks"]["strategies"]["channel"]["email"]["score"]["value"] < 0.7
-    assert evaluation.flat()["slices/strategies/channel/chat"] == 1
+    assert flat_metrics(evaluation)["slices/strategies/channel/chat"] == 1
 
 
 def test_a_slice_is_the_metric_on_its_rows_alone() -> None:
@@ -120,3 +122,56 @@ def test_lengths_are_in_words_and_every_row_has_one() -> None:
     assert np.sum(list(lengths.values()), axis=0).tolist() == [1] * len(rows)
     for row, short in zip(rows, lengths["1 to 15 words"], strict=True):
         assert short == (len(row.reply.split()) <= 15)
+
+
+def numbered(values: list[Any]) -> list[Row]:
+    known = {"strategies": (), "tone": "warm"}
+    return [
+        Row(f"r{i}", "a reply", None, f"g{i}", known, (), {"price": value})
+        for i, value in enumerate(values)
+    ]
+
+
+BEYOND = [math.nan, math.inf, -math.inf, None, "", 10**400]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [float(n) for n in range(100)],
+        [2**63 + 2**20 * n for n in range(100)],
+        [2**70 * n for n in range(100)],
+        [(n - 50) * 3.5e306 for n in range(100)],
+        [1.7e9 + n for n in range(100)],
+    ],
+    ids=["plain", "past 2**63", "far past it", "to the ends of floats", "alike in six digits"],
+)
+def test_numbers_beyond_all_bounds_have_no_value_and_edges_are_finite(numbers: list[Any]) -> None:
+    rows = numbered([*BEYOND, *numbers, *BEYOND])
+    found = slice_columns(rows, ["price"])["price"]
+    assert NO_VALUE in found
+    assert int(found[NO_VALUE].sum()) == 2 * len(BEYOND)
+    ranges = {name: mask for name, mask in found.items() if name != NO_VALUE}
+    assert len(ranges) == 4
+    assert [int(mask.sum()) for mask in ranges.values()] == [25, 25, 25, 25]
+    for name in ranges:
+        low, high = name.split(" to ")
+        assert -math.inf < float(low) < float(high) < math.inf
+    assert np.sum(list(found.values()), axis=0).tolist() == [1] * len(rows)
+
+
+def test_whole_numbers_that_are_one_float_are_one_slice() -> None:
+    found = slice_columns(numbered([2**63 + n for n in range(100)]), ["price"])["price"]
+    assert {name: int(mask.sum()) for name, mask in found.items()} == {"9.22337e+18": 100}
+
+
+def test_few_numbers_are_values_of_their_own() -> None:
+    found = slice_columns(numbered([*BEYOND, 2**64, 2**64, 3, 3.5]), ["price"])["price"]
+    assert {name: int(mask.sum()) for name, mask in found.items()} == {
+        "3": 1,
+        "3.5": 1,
+        str(2**64): 2,
+        NO_VALUE: len(BEYOND),
+    }
+    texts = slice_columns(numbered(["nan", "inf", "b", 4, math.nan]), ["price"])["price"]
+    assert list(texts) == ["4", NO_VALUE, "b", "inf", "nan"]

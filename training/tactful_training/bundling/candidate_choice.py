@@ -23,7 +23,8 @@ from tactful_training.bundling.candidates import Builder, Candidate, Parity, che
 from tactful_training.config.config_schema import Config, Quantisation
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ExportError
-from tactful_training.evaluation.bundle_evaluation import evaluate_readings
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers
+from tactful_training.evaluation.decisions_on_rows import answers_of
 from tactful_training.evaluation.evaluation_results import Evaluation, number
 from tactful_training.evaluation.quality_metrics import evidence_tasks
 from tactful_training.fitting.encoder import load_encoder
@@ -81,7 +82,7 @@ def measure(
         to_reading(row.reply, labelled, heads, candidate.name)
         for row, labelled in zip(rows, label_outputs(outputs, heads), strict=True)
     )
-    evaluation = evaluate_readings(readings, rows, heads, resamples=0)
+    evaluation = evaluate_answers(answers_of(readings, rows, heads), resamples=0)
     return Measured(candidate, outputs, heads, evaluation)
 
 

@@ -32,7 +32,7 @@ from tactful_training.bundling.threshold_goals import (
 )
 from tactful_training.data.data_set import load_labelled
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
-from tactful_training.evaluation.decisions_on_rows import Answers, answers_of
+from tactful_training.evaluation.decisions_on_rows import Answers, answers_by
 from tactful_training.evaluation.evaluation_results import Evaluation, headline, number
 
 _NUMBERED = re.compile(r"(\d+\.\d+\.)(\d+)")
@@ -174,8 +174,7 @@ def choose_and_write(
     if out is None:
         out = _beside(source, bundle.manifest["name"], next_version(bundle.manifest["version"]))
     check_target(out)
-    readings = classifier.classify_many((row.reply, row.context) for row in labelled.rows)
-    answers = answers_of(readings, labelled.rows, bundle.heads, labelled.tasks)
+    answers = answers_by(classifier, labelled.rows, labelled.tasks)
     chosen, left_out = choose(goals, answers), too_rare(goals, answers)
     if unmet(chosen):
         return ChoosingResult(chosen, left_out)

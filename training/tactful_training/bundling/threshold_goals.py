@@ -23,7 +23,7 @@ from rich.text import Text
 from tactful.reading.tasks import Tasks
 from tactful_training.config.strict_yaml import YamlError, parse_yaml
 from tactful_training.errors import ConfigError, DataError
-from tactful_training.evaluation.bootstrap import RESAMPLES, Estimate, Floats, Resamples
+from tactful_training.evaluation.bootstrap import RESAMPLES, Doubles, Estimate, Resamples
 from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import estimate_to_dict, number
 from tactful_training.evaluation.quality_metrics import decision_counts, precision_recall_f1, ratio
@@ -179,7 +179,7 @@ def _choose(goal: Goal, answers: Answers, drawn: Resamples) -> Chosen:
     )
 
 
-def _candidates(scores: Floats) -> NDArray[np.float64]:
+def _candidates(scores: Doubles) -> NDArray[np.float64]:
     """Thresholds that part the rows differently, each halfway between two scores, as float32."""
     distinct = np.unique(scores)
     between = (distinct[1:] + distinct[:-1]) / 2
@@ -193,7 +193,7 @@ def _figures(
     counts = drawn.sums(decision_counts(truth[:, None], decided[:, None]))
     rows = drawn.sums(np.stack([decided, np.ones(len(decided))], axis=1))
 
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Doubles) -> Doubles:
         figures = precision_recall_f1(*(weights @ counts).T)
         said, every = (weights @ rows).T
         return np.column_stack([*figures, ratio(said, every)])

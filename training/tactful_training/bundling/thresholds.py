@@ -135,8 +135,9 @@ def _count(
     rows: Sequence[Row], spans: Sequence[Sequence[tuple[int, int]]], task: Task, label: str
 ) -> tuple[float, float]:
     """Words of one label's spans that are marked so, and that are not."""
-    counts = evidence_counts(rows, [{(task.name, label): found} for found in spans], {task.name})
-    return float(counts[:, 0].sum()), float(counts[:, 1].sum())
+    shown = [{(task.name, label): found} for found in spans]
+    hits, false, _ = np.split(evidence_counts(rows, shown, Tasks((task,))), 3, axis=1)
+    return float(hits.sum()), float(false.sum())
 
 
 def _robust_best(

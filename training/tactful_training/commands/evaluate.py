@@ -48,7 +48,7 @@ def evaluate(
 
     from tactful.classifier import Classifier
     from tactful_training.data.data_set import load_labelled
-    from tactful_training.evaluation.bundle_evaluation import evaluate_readings
+    from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
     from tactful_training.evaluation.result_tables import render_evaluation
 
     progress = Console(stderr=True)
@@ -61,23 +61,18 @@ def evaluate(
                 f"--baseline is trained on the splits train and validation of a data set, but "
                 f"{data} is a file; name the folder of the data set, or leave --baseline out"
             )
-        from tactful_training.evaluation.keyword_baseline import evaluate_baseline
+        from tactful_training.benchmark.keyword_baseline import evaluate_baseline
 
         with progress.status("Training the baseline"):
             keywords = evaluate_baseline(labelled.data_set, labelled.tasks, labelled.rows)
-    readings = track(
-        classifier.classify_many((row.reply, row.context) for row in labelled.rows),
-        description="Reading replies",
-        total=len(labelled.rows),
-        console=progress,
-        transient=True,
-    )
-    evaluation = evaluate_readings(
-        readings,
+    evaluation = evaluate_classifier(
+        classifier,
         labelled.rows,
-        classifier.bundle.heads,
         labelled.tasks,
         slices=slice_ or None,
+        follow=lambda readings: track(
+            readings, "Reading replies", len(labelled.rows), console=progress, transient=True
+        ),
     )
     if json_output:
         content = evaluation.to_dict()

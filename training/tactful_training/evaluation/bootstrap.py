@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]
+Doubles = NDArray[np.float64]
+Statistic = Callable[[Doubles], Doubles]
 """From weights ``[n, G]`` to values ``[n, K]``; NaN where a value is undefined."""
 
 LEVEL = 0.95
-_LEVELS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+LEVELS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 RESAMPLES = 1000
 # The jackknife leaves out blocks of groups: with more of them only the time grows.
 _BLOCKS = 500
@@ -62,7 +62,7 @@ class Resamples:
         self.count = count
         self.seed = seed
 
-    def sums(self, values: NDArray[Any]) -> Floats:
+    def sums(self, values: NDArray[Any]) -> Doubles:
         """Sums over the rows of each group: ``[R, K]`` to ``[G, K]``."""
         sums = np.zeros((self.size, values.shape[1]))
         np.add.at(sums, self.groups, values)
@@ -86,21 +86,21 @@ class Resamples:
         (value,), draws = self._draws(statistic)
         if not len(draws):
             return Estimate(float(value), np.nan, np.nan)
-        low, high = np.quantile(draws[:, 0], _LEVELS)
+        low, high = np.quantile(draws[:, 0], LEVELS)
         return Estimate(
             float(value),
             float(np.clip(2 * value - high, 0, value)),
             float(max(2 * value - low, value)),
         )
 
-    def _draws(self, statistic: Statistic) -> tuple[Floats, Floats]:
+    def _draws(self, statistic: Statistic) -> tuple[Doubles, Doubles]:
         """The values ``[K]`` and those of all resamples ``[count, K]`` (none if undefined)."""
         value = statistic(np.ones((1, self.size)))[0]
         if self.size < 2 or not self.count:
             return value, np.empty((0, len(value)))
         return value, np.concatenate([statistic(weights) for weights in self._multinomial()])
 
-    def _multinomial(self) -> Iterator[Floats]:
+    def _multinomial(self) -> Iterator[Doubles]:
         """Weights of the resamples in chunks ``[n, G]``: each draws ``G`` groups with return."""
         rng = np.random.default_rng(self.seed)
         for size in self._chunks(self.count):
@@ -109,7 +109,7 @@ class Resamples:
             counts = np.bincount(drawn.ravel(), minlength=size * self.size)
             yield counts.reshape(size, self.size).astype(np.float64)
 
-    def _jackknife(self) -> Iterator[Floats]:
+    def _jackknife(self) -> Iterator[Doubles]:
         """Weights in chunks ``[n, G]``, each without one block of groups."""
         blocks = min(self.size, _BLOCKS)
         block = np.arange(self.size) % blocks
@@ -124,7 +124,7 @@ class Resamples:
             yield min(most, total - start)
 
 
-def _bca(value: float, draws: Floats, left_out: Floats) -> tuple[float, float]:
+def _bca(value: float, draws: Doubles, left_out: Doubles) -> tuple[float, float]:
     """The BCa interval, widened to its value where resampling is biased beyond correction."""
     draws = draws[~np.isnan(draws)]
     if np.isnan(value) or not len(draws):
@@ -136,7 +136,7 @@ def _bca(value: float, draws: Floats, left_out: Floats) -> tuple[float, float]:
     influence = left_out.mean() - left_out if len(left_out) else np.zeros(1)
     spread = float(np.sum(influence**2))
     acceleration = float(np.sum(influence**3)) / (6 * spread**1.5) if spread > 0 else 0.0
-    levels = [_corrected(bias, acceleration, level) for level in _LEVELS]
+    levels = [_corrected(bias, acceleration, level) for level in LEVELS]
     low, high = np.quantile(draws, levels)
     return float(min(low, value)), float(max(high, value))
 

@@ -1,4 +1,4 @@
-"""A comparison of two bundles: what is measured, and its JSON."""
+"""A comparison of two bundles on the same rows: what differs, which replies flip, and its JSON."""
 
 from __future__ import annotations
 
@@ -15,190 +15,18 @@ from tactful_training.data.data_set import task_differences
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.bootstrap import LEVEL, RESAMPLES, Resamples
-from tactful_training.evaluation.decisions_on_rows import Answers, answers_of
-from tactful_training.evaluation.evaluation_results import estimate_to_dict, number
+from tactful_training.evaluation.decisions_on_rows import Answers, answers_by
+from tactful_training.evaluation.evaluation_results import estimate_to_dict
 from tactful_training.evaluation.paired_differences import (
-    Cost,
+    Costs,
     Difference,
-    McNemar,
     TaskComparison,
     compare_evidence,
     compare_tasks,
+    differences_to_dict,
     measure_costs,
 )
 from tactful_training.evaluation.slices import LEAST_ROWS, slice_columns
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Everything that two bundles differ in on some rows.
-
-    Attributes:
-        bundles: the ids of A and B.
-        n: rows.
-        groups: groups of rows, the unit that is resampled.
-        resamples: behind each interval.
-        tasks: by name, those that some row knows; differences are B minus A.
-        evidence: token figures; empty where no words are marked.
-        flips: replies that both decide differently.
-        rates: task to label to how often it flips.
-        slices: task to column to value to the share of rows that flip.
-        informative: unlabelled replies worth reading; empty where all are labelled.
-        costs: time and size of A and B.
-        answers: of A and B.
-    """
-
-    bundles: tuple[str, str]
-    n: int
-    groups: int
-    resamples: int
-    tasks: Mapping[str, TaskComparison]
-    evidence: Mapping[str, Difference]
-    flips: Sequence[Flip]
-    rates: Mapping[str, Mapping[str, FlipRate]]
-    slices: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    informative: Sequence[Flip]
-    costs: tuple[Cost, Cost]
-    answers: tuple[Answers, Answers]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of ``tactful compare``; what is undefined is null."""
-        sides = [
-            {"bundle": bundle, **{key: round(v, 3) for key, v in asdict(cost).items()}}
-            for bundle, cost in zip(self.bundles, self.costs, strict=True)
-        ]
-        return {
-            "a": sides[0],
-            "b": sides[1],
-            "n": self.n,
-            "tasks": {name: _task(task) for name, task in self.tasks.items()},
-            "evidence": _figures(self.evidence) or None,
-            "flips": {
-                "replies": len({flip.row for flip in self.flips}),
-                "rates": {
-                    task: {label: asdict(rate) for label, rate in rates.items()}
-                    for task, rates in self.rates.items()
-                },
-                "slices": self.slices,
-                "rows": [flip.to_dict() for flip in self.flips],
-            },
-            "informative": [flip.to_dict() for flip in self.informative],
-            "bootstrap": {"level": LEVEL, "resamples": self.resamples, "groups": self.groups},
-        }
-
-
-def compare(
-    a: Classifier,
-    b: Classifier,
-    rows: Sequence[Row],
-    tasks: Tasks,
-    *,
-    slices: Sequence[str] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Comparison:
-    """Run two bundles on the same rows, labelled or not.
-
-    Args:
-        a: the first, usually the one in use.
-        b: the second.
-        rows: the rows.
-        tasks: what to compare, tasks of both.
-        slices: columns to slice flips by; see `slice_columns`.
-        resamples: of groups of rows, behind each interval.
-        seed: fixes the resamples.
-
-    Raises:
-        DataError: there are no rows, or no row has a column.
-    """
-    if not rows:
-        raise DataError("there are no rows to compare on")
-    columns = slice_columns(rows, slices)
-    first, second = (
-        answers_of(
-            each.classify_many((row.reply, row.context) for row in rows),
-            rows,
-            each.bundle.heads,
-            tasks,
-        )
-        for each in (a, b)
-    )
-    drawn = Resamples([row.group for row in rows], count=resamples, seed=seed)
-    compared = compare_tasks(first, second, drawn)
-    unlabelled = np.isnan(first.truth).any()
-    cost_a, cost_b = measure_costs([a, b], rows)
-    return Comparison(
-        bundles=(a.bundle.id, b.bundle.id),
-        n=len(rows),
-        groups=drawn.size,
-        resamples=resamples,
-        tasks=compared,
-        evidence=compare_evidence(first, second, drawn),
-        flips=find_flips(first, second),
-        rates=flip_rates(first, second),
-        slices=flips_by_slice(first, second, columns),
-        informative=informative(first, second) if unlabelled else [],
-        costs=(cost_a, cost_b),
-        answers=(first, second),
-    )
-
-
-def shared_tasks(a: Classifier, b: Classifier) -> Tasks:
-    """The tasks of both bundles, in the order of the second.
-
-    Raises:
-        DataError: they share none, or a shared one has another kind or other labels.
-    """
-    ours, theirs = a.bundle.heads.tasks, b.bundle.heads.tasks
-    names = {task.name: task for task in ours}
-    shared = [task for task in theirs if task.name in names]
-    if not shared:
-        raise DataError(
-            f"{a.bundle.id} was trained for {', '.join(names)}, {b.bundle.id} for "
-            f"{', '.join(task.name for task in theirs)}: bundles for other tasks cannot be compared"
-        )
-    problems = [
-        line
-        for task in shared
-        for line in task_differences(names[task.name], task, a.bundle.id, b.bundle.id)
-    ]
-    if problems:
-        listed = "".join(f"\n  - {line}" for line in problems)
-        raise DataError(f"the bundles do not mean the same tasks:{listed}")
-    return Tasks(tuple(shared))
-
-
-def _task(task: TaskComparison) -> dict[str, Any]:
-    return {
-        "n": task.n,
-        **_figures(task.headline),
-        "mcnemar": _mcnemar(task.mcnemar),
-        "labels": {
-            label: {
-                "support": found.support,
-                "too_rare": found.too_rare,
-                **_figures(found.figures),
-                "mcnemar": _mcnemar(found.mcnemar),
-            }
-            for label, found in task.labels.items()
-        },
-    }
-
-
-def _figures(figures: Mapping[str, Difference]) -> dict[str, Any]:
-    return {
-        key: {
-            "a": number(each.a),
-            "b": number(each.b),
-            "difference": estimate_to_dict(each.difference),
-        }
-        for key, each in figures.items()
-    }
-
-
-def _mcnemar(found: McNemar) -> dict[str, Any]:
-    return asdict(found)
-
 
 INFORMATIVE = 50
 
@@ -231,16 +59,9 @@ class Flip:
 
     def to_dict(self) -> dict[str, Any]:
         """As in the JSON of ``tactful compare``."""
-        return {
-            "id": self.id,
-            "reply": self.reply,
-            "context": self.context,
-            "task": self.task,
-            "a": list(self.a),
-            "b": list(self.b),
-            "truth": None if self.truth is None else list(self.truth),
-            "difference": round(self.difference, 6),
-        }
+        content = asdict(self) | {"difference": round(self.difference, 6)}
+        del content["row"]
+        return content
 
 
 @dataclass(frozen=True)
@@ -351,3 +172,133 @@ def _flip(a: Answers, b: Answers, row: int, task: str) -> Flip:
         None if known is None else [known] if isinstance(known, str) else list(known),
         float(np.abs(a.scores[row, at] - b.scores[row, at]).max()),
     )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that two bundles differ in on some rows.
+
+    Attributes:
+        bundles: the ids of A and B.
+        n: rows.
+        groups: groups of rows, the unit that is resampled.
+        resamples: behind each interval.
+        tasks: by name, those that some row knows; differences are B minus A.
+        evidence: token figures; empty where no words are marked.
+        flips: replies that both decide differently.
+        rates: task to label to how often it flips.
+        slices: task to column to value to the share of rows that flip.
+        informative: unlabelled replies worth reading; empty where all are labelled.
+        costs: time and size of A and B, and how their times compare.
+        answers: of A and B.
+    """
+
+    bundles: tuple[str, str]
+    n: int
+    groups: int
+    resamples: int
+    tasks: Mapping[str, TaskComparison]
+    evidence: Mapping[str, Difference]
+    flips: Sequence[Flip]
+    rates: Mapping[str, Mapping[str, FlipRate]]
+    slices: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    informative: Sequence[Flip]
+    costs: Costs
+    answers: tuple[Answers, Answers]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``tactful compare``; what is undefined is null."""
+        a, b = (
+            {"bundle": bundle, **{key: round(v, 3) for key, v in asdict(cost).items()}}
+            for bundle, cost in zip(self.bundles, (self.costs.a, self.costs.b), strict=True)
+        )
+        return {
+            "a": a,
+            "b": b,
+            "slowdown": estimate_to_dict(self.costs.slowdown),
+            "n": self.n,
+            "tasks": {name: task.to_dict() for name, task in self.tasks.items()},
+            "evidence": differences_to_dict(self.evidence) or None,
+            "flips": {
+                "replies": len({flip.row for flip in self.flips}),
+                "rates": {
+                    task: {label: asdict(rate) for label, rate in rates.items()}
+                    for task, rates in self.rates.items()
+                },
+                "slices": self.slices,
+                "rows": [flip.to_dict() for flip in self.flips],
+            },
+            "informative": [flip.to_dict() for flip in self.informative],
+            "bootstrap": {"level": LEVEL, "resamples": self.resamples, "groups": self.groups},
+        }
+
+
+def compare(
+    a: Classifier,
+    b: Classifier,
+    rows: Sequence[Row],
+    tasks: Tasks,
+    *,
+    slices: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Run two bundles on the same rows, labelled or not.
+
+    Args:
+        a: the first, usually the one in use.
+        b: the second.
+        rows: the rows.
+        tasks: what to compare, tasks of both.
+        slices: columns to slice flips by; see `slice_columns`.
+        resamples: of groups of rows, behind each interval.
+        seed: fixes the resamples.
+
+    Raises:
+        DataError: there are no rows, or no row has a column.
+    """
+    if not rows:
+        raise DataError("there are no rows to compare on")
+    columns = slice_columns(rows, slices)
+    first, second = (answers_by(each, rows, tasks) for each in (a, b))
+    drawn = Resamples([row.group for row in rows], count=resamples, seed=seed)
+    unlabelled = np.isnan(first.truth).any()
+    return Comparison(
+        bundles=(a.bundle.id, b.bundle.id),
+        n=len(rows),
+        groups=drawn.size,
+        resamples=resamples,
+        tasks=compare_tasks(first, second, drawn),
+        evidence=compare_evidence(first, second, drawn),
+        flips=find_flips(first, second),
+        rates=flip_rates(first, second),
+        slices=flips_by_slice(first, second, columns),
+        informative=informative(first, second) if unlabelled else [],
+        costs=measure_costs(a, b, rows),
+        answers=(first, second),
+    )
+
+
+def shared_tasks(a: Classifier, b: Classifier) -> Tasks:
+    """The tasks of both bundles, in the order of the second.
+
+    Raises:
+        DataError: they share none, or a shared one has another kind or other labels.
+    """
+    ours, theirs = a.bundle.heads.tasks, b.bundle.heads.tasks
+    names = {task.name: task for task in ours}
+    shared = [task for task in theirs if task.name in names]
+    if not shared:
+        raise DataError(
+            f"{a.bundle.id} was trained for {', '.join(names)}, {b.bundle.id} for "
+            f"{', '.join(task.name for task in theirs)}: bundles for other tasks cannot be compared"
+        )
+    problems = [
+        line
+        for task in shared
+        for line in task_differences(names[task.name], task, a.bundle.id, b.bundle.id)
+    ]
+    if problems:
+        listed = "".join(f"\n  - {line}" for line in problems)
+        raise DataError(f"the bundles do not mean the same tasks:{listed}")
+    return Tasks(tuple(shared))

@@ -1,8 +1,8 @@
-"""What a system says of labelled rows, as arrays: the common ground of all that is measured."""
+"""What a system decides on labelled rows, as arrays or as a table; all else is measured on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.classifier import Classifier
 from tactful.reading.decisions import Heads
 from tactful.reading.readings import Reading
 from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row, targets
-from tactful_training.evaluation.bootstrap import Floats
+from tactful_training.evaluation.bootstrap import Doubles
 from tactful_training.evaluation.quality_metrics import Spans
 
 
@@ -33,7 +34,7 @@ class Answers:
 
     rows: Sequence[Row]
     tasks: Tasks
-    scores: Floats
+    scores: Doubles
     decisions: NDArray[np.bool_]
     spans: Sequence[Spans] | None = None
     thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -78,6 +79,25 @@ def answers_of(
     return Answers(rows, tasks, scores, decisions, spans, thresholds_of(heads, tasks))
 
 
+def answers_by(
+    classifier: Classifier,
+    rows: Sequence[Row],
+    tasks: Tasks | None = None,
+    *,
+    follow: Callable[[Iterable[Reading]], Iterable[Reading]] = iter,
+) -> Answers:
+    """Read the rows with a bundle.
+
+    Args:
+        classifier: the bundle.
+        rows: the rows.
+        tasks: those of the bundle's tasks that count; all of them by default.
+        follow: sees the readings as they come, to show progress.
+    """
+    readings = classifier.classify_many((row.reply, row.context) for row in rows)
+    return answers_of(follow(readings), rows, classifier.engine.heads, tasks)
+
+
 def thresholds_of(heads: Heads, tasks: Tasks) -> dict[tuple[str, str], float]:
     """(task, label) to its threshold, for the multilabel tasks among ``tasks``."""
     known = {task.name for task in tasks}
@@ -101,19 +121,18 @@ def evaluation_rows(answers: Answers) -> dict[str, list[Any]]:
     }
     for task in answers.tasks:
         right = [row.labels[task.name] for row in answers.rows]
-        known = [None if each is None else _set_of(each) for each in right]
-        decided = [answers.decided(index, task.name) for index in range(len(answers.rows))]
+        known = [
+            None if each is None else {each} if isinstance(each, str) else set(each)
+            for each in right
+        ]
+        decided = [set(answers.decided(index, task.name)) for index in range(len(answers.rows))]
         columns[task.name] = [None if each is None else _joined(each) for each in known]
-        columns[f"{task.name}_decided"] = [_joined(set(each)) for each in decided]
+        columns[f"{task.name}_decided"] = [_joined(each) for each in decided]
         columns[f"{task.name}_right"] = [
-            None if each is None else each == set(said)
-            for each, said in zip(known, decided, strict=True)
+            None if each is None else each == other
+            for each, other in zip(known, decided, strict=True)
         ]
     return columns
-
-
-def _set_of(labels: tuple[str, ...] | str) -> set[str]:
-    return {labels} if isinstance(labels, str) else set(labels)
 
 
 def _joined(labels: set[str]) -> str:

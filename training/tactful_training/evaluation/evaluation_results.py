@@ -9,11 +9,8 @@ from typing import Any
 
 from tactful_training.evaluation.bootstrap import LEVEL, Estimate
 from tactful_training.evaluation.decisions_on_rows import Answers
+from tactful_training.evaluation.quality_metrics import MACRO_OF_ALL
 from tactful_training.evaluation.slices import LEAST_ROWS, SliceResult, Slices, worst_slice
-from tactful_training.registry.mlflow_tracker import parts
-
-MACRO_OF_ALL = "macro_f1_all"
-"""Macro F1 of all labels, the rarest too, as others publish it."""
 
 
 @dataclass(frozen=True)
@@ -168,32 +165,6 @@ class Evaluation:
         }
         return content
 
-    def flat(self) -> dict[str, float]:
-        """Defined values by path, for a tracking server: ``strategies/labels/apology/f1``.
-
-        Headline figures bring their interval as ``strategies/macro_f1_low`` and ``…_high``. Labels,
-        columns and their values stand in a path as `parts` writes them.
-        """
-        values: dict[str, float] = {"n": self.n}
-        for name, task in self.tasks.items():
-            _put(values, name, task.headline)
-            _put(values, f"calibration/{name}", {"ece": task.ece})
-            labels = parts(task.labels)
-            for label, result in task.labels.items():
-                path = f"{name}/labels/{labels[label]}"
-                values[f"{path}/support"] = result.support
-                for key, estimate in result.estimates.items():
-                    values[f"{path}/{key}"] = estimate.value
-            columns = parts(self.slices[name])
-            for column, slices in self.slices[name].items():
-                named = parts(slices)
-                for value, found in slices.items():
-                    if found.value is not None:
-                        place = f"slices/{name}/{columns[column]}/{named[value]}"
-                        values[place] = found.value.value
-        _put(values, "evidence", self.evidence or {})
-        return {path: value for path, value in values.items() if math.isfinite(value)}
-
 
 def headline(evaluation: Evaluation) -> dict[str, Estimate]:
     """The few figures that speak for a model, by path."""
@@ -258,10 +229,3 @@ def _label(result: LabelResult) -> dict[str, Any]:
     if result.evidence is not None:
         content["evidence"] = _estimates(result.evidence)
     return content
-
-
-def _put(values: dict[str, float], path: str, estimates: Mapping[str, Estimate]) -> None:
-    for key, estimate in estimates.items():
-        values[f"{path}/{key}"] = estimate.value
-        values[f"{path}/{key}_low"] = estimate.low
-        values[f"{path}/{key}_high"] = estimate.high

@@ -2,33 +2,43 @@
 
 Everything here works on arrays over rows and the label axis; a *statistic* (see `bootstrap`) maps
 weights of groups ``[n, G]`` to values ``[n, K]``. A ratio of nothing to nothing is NaN, never 0.
+
+Evidence is measured on words and on spans of words. A word is a stretch of the reply between
+whitespace; it belongs to every span that it overlaps.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
-from tactful_training.evaluation.bootstrap import Floats, Resamples, Statistic
+from tactful_training.evaluation.bootstrap import Doubles, Resamples, Statistic
 
+T = TypeVar("T")
 BINS = 10
+PER_LABEL = ("precision", "recall", "f1", "average_precision")
+MACRO_OF_ALL = "macro_f1_all"
+"""Macro F1 of all labels, the rarest too, as others publish it."""
+# Least rows of a label that macro F1 counts: below, one row more or less moves F1 by tenths.
+LEAST_POSITIVES = {"multilabel": 10, "single": 5}
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
+def ratio(part: Doubles, whole: Doubles) -> Doubles:
     """``part / whole``, NaN where the whole is 0."""
-    quotient: Floats = np.full(np.shape(whole), np.nan)
+    quotient: Doubles = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=quotient, where=whole != 0)
     return quotient
 
 
-def precision_recall_f1(hits: Floats, false: Floats, missed: Floats) -> tuple[Floats, ...]:
+def precision_recall_f1(hits: Doubles, false: Doubles, missed: Doubles) -> tuple[Doubles, ...]:
     """Precision, recall and F1 of counts of any shape; NaN where nothing was there to count."""
     return (
         ratio(hits, hits + false),
@@ -37,7 +47,12 @@ def precision_recall_f1(hits: Floats, false: Floats, missed: Floats) -> tuple[Fl
     )
 
 
-def decision_counts(targets: NDArray[Any], decisions: NDArray[np.bool_]) -> Floats:
+def _mean(f1: Doubles) -> Doubles:
+    """Over the labels ``[n, K]`` whose F1 is defined."""
+    return ratio(np.nansum(f1, axis=1), np.sum(~np.isnan(f1), axis=1, dtype=np.float64))
+
+
+def decision_counts(targets: NDArray[Any], decisions: NDArray[np.bool_]) -> Doubles:
     """Hits, false decisions and misses of each row.
 
     Args:
@@ -51,7 +66,7 @@ def decision_counts(targets: NDArray[Any], decisions: NDArray[np.bool_]) -> Floa
     return np.concatenate(counts, axis=1).astype(np.float64)
 
 
-def decision_statistic(group_counts: Floats, counted: NDArray[np.bool_]) -> Statistic:
+def decision_statistic(group_counts: Doubles, counted: NDArray[np.bool_]) -> Statistic:
     """Precision, recall, F1 of every label, then macro F1, then micro F1.
 
     Args:
@@ -64,22 +79,72 @@ def decision_statistic(group_counts: Floats, counted: NDArray[np.bool_]) -> Stat
         accuracy.
     """
 
-    def statistic(weights: Floats) -> Floats:
-        hits, false, missed = np.split(weights @ group_counts, 3, axis=1)
-        per_label = precision_recall_f1(hits, false, missed)
-        f1 = per_label[2][:, counted]
-        macro = ratio(np.nansum(f1, axis=1), np.sum(~np.isnan(f1), axis=1, dtype=np.float64))
-        micro = precision_recall_f1(hits.sum(axis=1), false.sum(axis=1), missed.sum(axis=1))[2]
-        return np.column_stack([*per_label, macro, micro])
+    def statistic(weights: Doubles) -> Doubles:
+        counts = np.split(weights @ group_counts, 3, axis=1)
+        per_label = precision_recall_f1(*counts)
+        micro = precision_recall_f1(*(each.sum(axis=1) for each in counts))[2]
+        return np.column_stack([*per_label, _mean(per_label[2][:, counted]), micro])
 
     return statistic
 
 
-def overlap_statistic(group_counts: Floats) -> Statistic:
-    """Micro precision, recall, F1 of ``[G, 3]`` hits, false ones and misses."""
+class TaskFigures:
+    """Every figure of one task, in one pass over the resamples.
 
-    def statistic(weights: Floats) -> Floats:
-        return np.column_stack(precision_recall_f1(*(weights @ group_counts).T))
+    Args:
+        task: the task.
+        truth: ``[R, L]`` of 1 and 0, NaN where unknown.
+        drawn: the resamples of the rows.
+
+    Attributes:
+        support: ``[L]``, the rows that carry each label.
+        counted: ``[L]``, whether macro F1 counts it.
+    """
+
+    def __init__(self, task: Task, truth: NDArray[Any], drawn: Resamples) -> None:
+        self.support = np.nansum(truth, axis=0)
+        self.counted = self.support >= LEAST_POSITIVES[task.kind]
+        self._task, self._truth, self._drawn = task, truth, drawn
+
+    def statistic(self, scores: NDArray[Any], decisions: NDArray[np.bool_]) -> Statistic:
+        """Of ``scores`` and ``decisions``, both ``[R, L]``; `named` says what each column is."""
+        counts = self._drawn.sums(decision_counts(self._truth, decisions))
+        decided = decision_statistic(counts, self.counted)
+        ranked = average_precision_statistic(self._truth, scores, self._drawn)
+        size = len(self._task.labels)
+
+        def statistic(weights: Doubles) -> Doubles:
+            per_label, micro = np.split(decided(weights), [3 * size], axis=1)
+            of_all = _mean(per_label[:, 2 * size :])
+            return np.column_stack([per_label, ranked(weights), micro, of_all])
+
+        return statistic
+
+    def named(self, columns: Sequence[T]) -> tuple[dict[str, T], dict[str, dict[str, T]]]:
+        """The headline figures by name, and those of `PER_LABEL` by label."""
+        *per_label, macro, micro, of_all = columns
+        size = len(self._task.labels)
+        labels = {
+            label: dict(zip(PER_LABEL, per_label[index::size], strict=True))
+            for index, label in enumerate(self._task.names)
+        }
+        both = {"macro_f1": macro, "micro_f1": micro}
+        if self._task.kind == "single":
+            both = {"accuracy": micro, "macro_f1": macro}
+        return {**both, MACRO_OF_ALL: of_all}, labels
+
+
+def overlap_statistic(group_counts: Doubles) -> Statistic:
+    """Precision, recall, F1 of ``[G, 3 L]`` hits, false ones and misses.
+
+    Returns:
+        A statistic of ``3 (L + 1)`` columns: each figure of every label, then of all together.
+    """
+
+    def statistic(weights: Doubles) -> Doubles:
+        counts = np.split(weights @ group_counts, 3, axis=1)
+        counts = [np.column_stack([each, each.sum(axis=1)]) for each in counts]
+        return np.concatenate(precision_recall_f1(*counts), axis=1)
 
     return statistic
 
@@ -102,7 +167,7 @@ def average_precision_statistic(
         for label in range(targets.shape[1])
     ]
 
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Doubles) -> Doubles:
         return np.column_stack([_average_precision(weights, label) for label in labels])
 
     return statistic
@@ -134,7 +199,7 @@ def _ranking(targets: NDArray[Any], scores: NDArray[Any], groups: NDArray[np.int
     return _Ranking(groups[order], positives, read[found], found)
 
 
-def _average_precision(weights: Floats, label: _Ranking) -> Floats:
+def _average_precision(weights: Doubles, label: _Ranking) -> Doubles:
     ranked = weights[:, label.groups]
     hits = np.cumsum(ranked[:, label.positives], axis=1)[:, label.found]
     read = np.cumsum(ranked, axis=1)[:, label.read]
@@ -143,13 +208,26 @@ def _average_precision(weights: Floats, label: _Ranking) -> Floats:
     return ratio((precision * added).sum(axis=1), added.sum(axis=1))
 
 
+def confidences(
+    task: Task, truth: NDArray[Any], scores: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What is said with some confidence, and whether it is so: both ``[R, C]``.
+
+    Every label of a multilabel task (``C`` = its labels), the decision of a single one (``C`` = 1).
+    """
+    if task.kind == "multilabel":
+        return scores, truth
+    best = scores.argmax(axis=1)[:, None]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(truth, best, axis=1)
+
+
 def calibration_bins(
     confidence: NDArray[Any], outcome: NDArray[Any], resamples: Resamples
-) -> Floats:
+) -> Doubles:
     """How often what was said with some confidence came true, by group and bin of confidence.
 
     Args:
-        confidence: ``[R, C]``, each from 0 to 1.
+        confidence: ``[R, C]``, each from 0 to 1; see `confidences`.
         outcome: ``[R, C]`` of 1 (true), 0 (false) and NaN (unknown, not counted).
         resamples: which rows belong to which group.
 
@@ -168,7 +246,7 @@ def calibration_bins(
     return sums
 
 
-def calibration_statistic(bins: Floats) -> Statistic:
+def calibration_statistic(bins: Doubles) -> Statistic:
     """Expected calibration error of `calibration_bins`.
 
     The mean over everything said of ``|mean confidence - frequency|`` in its bin.
@@ -176,7 +254,7 @@ def calibration_statistic(bins: Floats) -> Statistic:
     gaps = bins[:, :, 1] - bins[:, :, 2]
     numbers = bins[:, :, 0].sum(axis=1, keepdims=True)
 
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Doubles) -> Doubles:
         return ratio(np.abs(weights @ gaps).sum(axis=1, keepdims=True), weights @ numbers)
 
     return statistic
@@ -186,8 +264,6 @@ Spans = Mapping[tuple[str, str], Sequence[tuple[int, int]]]
 """(task, label) to its spans in one reply: code points, end exclusive."""
 
 _WORD = re.compile(r"\S+")
-_Words = set[tuple[str, int]]
-"""(label, index of a word)."""
 # Of the words that two spans have together, the share that both have, for them to be the same.
 _LEAST_IOU = 0.5
 
@@ -197,10 +273,15 @@ def evidence_tasks(rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(span.task for row in rows for span in row.evidence)
 
 
-def evidence_counts(
-    rows: Sequence[Row], found: Sequence[Spans], tasks: Collection[str], label: str | None = None
-) -> Floats:
-    """Compare the marked spans with the spans of decided labels, wrong decisions included.
+def marked_tasks(rows: Sequence[Row], tasks: Tasks) -> Tasks | None:
+    """Those of the tasks for which any word is marked; None where there are none."""
+    marked = evidence_tasks(rows)
+    found = tuple(task for task in tasks if task.name in marked)
+    return Tasks(found) if found else None
+
+
+def evidence_counts(rows: Sequence[Row], found: Sequence[Spans], tasks: Tasks) -> Doubles:
+    """Compare marked words with those shown for decided labels, wrong decisions included.
 
     A row takes part in the tasks whose labels are known in it. One with labels but without marks
     has nothing to find: all that is found in it is wrong.
@@ -208,60 +289,47 @@ def evidence_counts(
     Args:
         rows: the labelled rows.
         found: the spans of each row's decided labels.
-        tasks: the tasks to compare.
-        label: the only label to compare; None for all.
+        tasks: the tasks to compare, which make the label axis.
 
     Returns:
-        float64 ``[R, 3]``: hits, false ones and misses of each row.
+        float64 ``[R, 3 L]``: hits of all labels, then what is false, then what is missed.
     """
-    return _counts(rows, found, tasks, label, _same_words)
+    return _overlaps(rows, found, tasks, _same_words)
 
 
-def span_counts(
-    rows: Sequence[Row], found: Sequence[Spans], tasks: Collection[str], label: str | None = None
-) -> Floats:
+def span_counts(rows: Sequence[Row], found: Sequence[Spans], tasks: Tasks) -> Doubles:
     """The same over spans: neighbouring words of one label.
 
     Spans are the same where their intersection over union (in words) is at least a half. Spans of
     one label do not touch, so a span is the same as at most one other.
-
-    Args:
-        rows: as for `evidence_counts`.
-        found: as for `evidence_counts`.
-        tasks: as for `evidence_counts`.
-        label: as for `evidence_counts`.
-
-    Returns:
-        float64 ``[R, 3]``: hits, false ones and misses of each row.
     """
-    return _counts(rows, found, tasks, label, _same_spans)
+    return _overlaps(rows, found, tasks, _same_spans)
 
 
-def _counts(
+def _overlaps(
     rows: Sequence[Row],
     found: Sequence[Spans],
-    tasks: Collection[str],
-    label: str | None,
-    compare: Callable[[_Words, _Words], tuple[int, int, int]],
-) -> Floats:
-    counts = np.zeros((len(rows), 3))
-    for count, row, spans in zip(counts, rows, found, strict=True):
+    tasks: Tasks,
+    compare: Callable[[set[int], set[int]], tuple[int, int, int]],
+) -> Doubles:
+    counts = np.zeros((len(rows), 3, tasks.size))
+    for count, row, shown in zip(counts, rows, found, strict=True):
         words = [match.span() for match in _WORD.finditer(row.reply)]
         marked: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for span in row.evidence:
             marked.setdefault((span.task, span.label), []).append((span.start, span.end))
-        for task in tasks:
-            if row.labels.get(task) is not None:
-                gold, read = (_covered(each, task, label, words) for each in (marked, spans))
-                count += compare(gold, read)
-    return counts
+        for key in marked.keys() | shown.keys():
+            if key in tasks.columns and row.labels.get(key[0]) is not None:
+                gold, read = (_covered(each.get(key, ()), words) for each in (marked, shown))
+                count[:, tasks.columns[key]] = compare(gold, read)
+    return counts.reshape(len(rows), 3 * tasks.size)
 
 
-def _same_words(gold: _Words, read: _Words) -> tuple[int, int, int]:
+def _same_words(gold: set[int], read: set[int]) -> tuple[int, int, int]:
     return len(gold & read), len(read - gold), len(gold - read)
 
 
-def _same_spans(gold: _Words, read: _Words) -> tuple[int, int, int]:
+def _same_spans(gold: set[int], read: set[int]) -> tuple[int, int, int]:
     marked, shown = _runs(gold), _runs(read)
     hits = sum(
         any(len(one & other) >= _LEAST_IOU * len(one | other) for other in marked) for one in shown
@@ -269,24 +337,22 @@ def _same_spans(gold: _Words, read: _Words) -> tuple[int, int, int]:
     return hits, len(shown) - hits, len(marked) - hits
 
 
-def _runs(words: _Words) -> list[_Words]:
-    """Neighbouring words of one label, taken together."""
-    runs: list[_Words] = []
-    for label, index in sorted(words):
-        if runs and (label, index - 1) in runs[-1]:
-            runs[-1].add((label, index))
+def _runs(words: set[int]) -> list[set[int]]:
+    """Neighbouring words, taken together."""
+    runs: list[set[int]] = []
+    for index in sorted(words):
+        if runs and index - 1 in runs[-1]:
+            runs[-1].add(index)
         else:
-            runs.append({(label, index)})
+            runs.append({index})
     return runs
 
 
-def _covered(spans: Spans, task: str, only: str | None, words: Sequence[tuple[int, int]]) -> _Words:
-    """Every word that overlaps a span of the task, or of its one label."""
+def _covered(spans: Sequence[tuple[int, int]], words: Sequence[tuple[int, int]]) -> set[int]:
+    """The index of every word that overlaps a span."""
     return {
-        (label, index)
-        for (name, label), stretches in spans.items()
-        if name == task and only in (None, label)
-        for start, end in stretches
+        index
+        for start, end in spans
         for index in range(
             bisect_right(words, start, key=itemgetter(1)),
             bisect_left(words, end, key=itemgetter(0)),

@@ -1,4 +1,4 @@
-"""An evaluation as tables in a terminal, beside a baseline where there is one."""
+"""An evaluation or a comparison as tables in a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,13 +14,9 @@ from tactful.output.terminal import visible
 from tactful_training.data.data_check import NO_LABEL
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.bundle_comparison import Comparison, Flip
-from tactful_training.evaluation.evaluation_results import (
-    MACRO_OF_ALL,
-    Confusion,
-    Evaluation,
-    TaskResult,
-)
+from tactful_training.evaluation.evaluation_results import Confusion, Evaluation, TaskResult
 from tactful_training.evaluation.paired_differences import Difference, TaskComparison
+from tactful_training.evaluation.quality_metrics import MACRO_OF_ALL
 from tactful_training.evaluation.slices import LEAST_ROWS, SliceResult, worst_slice
 
 _NAMES = {
@@ -34,8 +30,69 @@ _NAMES = {
     "iou_f1": "span F1 (IoU)",
     "ece": "calibration error",
 }
-_MOST_CLASSES = 12
-_MOST_MISTAKES = 15
+INTERVAL = "95%"
+"""Heading of a column that belongs to the one before it."""
+_MOST_CLASSES, _MOST_MISTAKES, _MOST_FLIPS = 12, 15, 20
+_UNBOUNDED = 10_000  # characters: wider than any terminal
+
+
+class FigureTable:
+    """A table of names and figures that gives way to the width of the terminal.
+
+    Where there is no room it is set tighter, then its intervals go below their values; figures are
+    never cut, and names are broken last.
+
+    Args:
+        title: stands above it.
+        names: headings of the columns of names, on the left.
+        figures: headings of the other columns; `INTERVAL` belongs to the one before.
+        caption: stands below it.
+    """
+
+    def __init__(
+        self, title: str, names: Sequence[str], figures: Sequence[str], caption: str | None = None
+    ) -> None:
+        self._title, self._names, self._figures, self._caption = title, names, figures, caption
+        self._rows: list[tuple[Sequence[str], str]] = []
+
+    def add(self, *cells: str, style: str = "") -> None:
+        """Add a row: a plain text for each column."""
+        self._rows.append((cells, style))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        unbounded = options.update(max_width=_UNBOUNDED)
+        table = self._laid_out(tight=False, tall=False)
+        for tall in (False, True):
+            if console.measure(table, options=unbounded).maximum > options.max_width:
+                table = self._laid_out(tight=True, tall=tall)
+        yield table
+
+    def _laid_out(self, *, tight: bool, tall: bool) -> Table:
+        table = Table(
+            title=self._title,
+            title_justify="left",
+            caption=self._caption,
+            caption_justify="left",
+            box=SIMPLE,
+            pad_edge=False,
+            padding=(0, 0 if tight else 1),
+        )
+        for name in self._names:
+            table.add_column(Text(name), overflow="fold")
+        headings = [heading for heading in self._figures if not (tall and heading == INTERVAL)]
+        for heading in headings:
+            shown = Text(heading.replace(" ", "\n") if tight else heading)
+            table.add_column(shown, justify="right", no_wrap=True)
+        for cells, style in self._rows:
+            names, figures = cells[: len(self._names)], cells[len(self._names) :]
+            kept: list[str] = []
+            for heading, figure in zip(self._figures, figures, strict=True):
+                if tall and heading == INTERVAL:
+                    kept[-1] += f"\n{figure}" if figure else ""
+                else:
+                    kept.append(figure)
+            table.add_row(*(Text(visible(each)) for each in (*names, *kept)), style=style)
+        return table
 
 
 def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None) -> RenderableType:
@@ -53,9 +110,9 @@ def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None
         other = None if baseline is None else baseline.tasks[name]
         parts += [Text(), _labels(name, task, other)]
         if task.confusion is not None:
-            parts += [Text(), _confusion(name, task.confusion)]
+            parts += [Text(), _ConfusionTable(name, task.confusion)]
         if evaluation.slices[name]:
-            parts += [Text(), _slices(evaluation, name)]
+            parts += [Text(), *_slices(evaluation, name)]
     if evaluation.resamples:
         parts.append(
             Text(
@@ -67,61 +124,43 @@ def render_evaluation(evaluation: Evaluation, baseline: Evaluation | None = None
     return Group(*parts)
 
 
-def _headline(evaluation: Evaluation, baseline: Evaluation | None) -> Table:
-    table = Table(title="Headline figures", title_justify="left", box=SIMPLE, pad_edge=False)
-    table.add_column("")
-    table.add_column("value", justify="right")
-    table.add_column("interval", justify="right")
-    if baseline is not None:
-        table.add_column("baseline", justify="right")
-        table.add_column("interval", justify="right")
+def _headline(evaluation: Evaluation, baseline: Evaluation | None) -> FigureTable:
+    figures = ["value", INTERVAL, *(["baseline", INTERVAL] if baseline else [])]
+    table = FigureTable("Headline figures", [""], figures)
     others = {} if baseline is None else _figures(baseline)
     for name, estimate in _figures(evaluation).items():
         cells = [value_text(estimate, 3), interval_text(estimate, 3)]
         if baseline is not None:
             other = others.get(name)
             cells += ["-", ""] if other is None else [value_text(other, 3), interval_text(other, 3)]
-        table.add_row(name, *cells)
+        table.add(name, *cells)
     return table
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Estimate]:
-    figures = {}
-    for name, task in evaluation.tasks.items():
-        for key, estimate in task.shown.items():
-            figures[f"{name} {_NAMES[key]}"] = estimate
-    for key, estimate in (evaluation.evidence or {}).items():
-        figures[f"evidence {_NAMES[key]}"] = estimate
-    return figures
+    figures = {
+        f"{name} {_NAMES[key]}": estimate
+        for name, task in evaluation.tasks.items()
+        for key, estimate in task.shown.items()
+    }
+    evidence = (evaluation.evidence or {}).items()
+    return figures | {f"evidence {_NAMES[key]}": estimate for key, estimate in evidence}
 
 
-def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
+def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> FigureTable:
     rare = any(label.too_rare for label in task.labels.values())
-    table = Table(
-        title=f"{name} ({task.n} rows)",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-        caption="dim: too rare, left out of macro F1" if rare else None,
-        caption_justify="left",
-    )
     thresholds = any(label.threshold is not None for label in task.labels.values())
     marked = any(label.evidence for label in task.labels.values())
-    headings = ["rows", "P", "R", "F1", "95%", "AP"]
+    headings = ["rows", "P", "R", "F1", INTERVAL, "AP"]
     headings += ["at least"] * thresholds + ["words F1", "spans F1"] * marked
     headings += ["base F1"] * (baseline is not None)
-    table.add_column("label", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    caption = "dim: too rare, left out of macro F1" if rare else None
+    table = FigureTable(f"{name} ({task.n} rows)", ["label"], headings, caption)
     for label, result in task.labels.items():
-        estimates = result.estimates
-        cells = [
-            str(result.support),
-            value_text(estimates["precision"]),
-            value_text(estimates["recall"]),
-        ]
-        cells += [value_text(estimates["f1"]), interval_text(estimates["f1"])]
-        cells.append(value_text(estimates["average_precision"]))
+        each = result.estimates
+        cells = [str(result.support), value_text(each["precision"]), value_text(each["recall"])]
+        cells += [value_text(each["f1"]), interval_text(each["f1"])]
+        cells.append(value_text(each["average_precision"]))
         if thresholds:
             cells.append("-" if result.threshold is None else f"{result.threshold:.2f}")
         if marked:
@@ -129,93 +168,75 @@ def _labels(name: str, task: TaskResult, baseline: TaskResult | None) -> Table:
             cells += [value_text(found[key]) if found else "" for key in ("token_f1", "iou_f1")]
         if baseline is not None:
             cells.append(value_text(baseline.labels[label].estimates["f1"]))
-        table.add_row(Text(label), *cells, style="dim" if result.too_rare else "")
+        table.add(label, *cells, style="dim" if result.too_rare else "")
     return table
 
 
-def _confusion(name: str, confusion: Confusion) -> Table:
-    """The matrix; of many classes, for which no terminal is wide enough, the commonest mistakes."""
-    if len(confusion.labels) > _MOST_CLASSES:
-        return _mistakes(name, confusion)
-    table = Table(
-        title=f"{name}: what was decided (across) where what was right (down)",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-    )
-    table.add_column("")
-    for label in confusion.labels:
-        table.add_column(Text(label), justify="right")  # plain: "[laughs]" would be markup
-    for label, counts in zip(confusion.labels, confusion.counts, strict=True):
-        table.add_row(Text(label), *(str(count) if count else "·" for count in counts))
-    return table
+class _ConfusionTable:
+    """The matrix; of classes for which the terminal is not wide enough, the commonest mistakes."""
+
+    def __init__(self, task: str, confusion: Confusion) -> None:
+        self._task, self._confusion = task, confusion
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[FigureTable]:
+        labels = list(map(visible, self._confusion.labels))
+        numbers = [str(index + 1) for index in range(len(labels))]
+        numbered = [f"{number} {label}" for number, label in zip(numbers, labels, strict=True)]
+        if len(labels) <= _MOST_CLASSES:
+            for headings, names in ((labels, labels), (numbers, numbered)):
+                matrix = self._matrix(headings, names)
+                # The narrowest that it can be without breaking a name.
+                width = max(map(len, names)) + sum(
+                    max(len(heading), *(len(str(row[place])) for row in self._confusion.counts)) + 1
+                    for place, heading in enumerate(headings)
+                )
+                if width <= options.max_width:
+                    yield matrix
+                    return
+        yield self._mistakes()
+
+    def _matrix(self, headings: Sequence[str], names: Sequence[str]) -> FigureTable:
+        title = f"{self._task}: what was decided (across) where what was right (down)"
+        table = FigureTable(title, [""], headings)
+        for name, counts in zip(names, self._confusion.counts, strict=True):
+            table.add(name, *(str(count) if count else "·" for count in counts))
+        return table
+
+    def _mistakes(self) -> FigureTable:
+        table = FigureTable(f"{self._task}: most frequent mistakes", ["right", "decided"], ["rows"])
+        mistakes = [
+            (count, right, decided)
+            for right, counts in zip(self._confusion.labels, self._confusion.counts, strict=True)
+            for decided, count in zip(self._confusion.labels, counts, strict=True)
+            if count and right != decided
+        ]
+        for count, right, decided in sorted(mistakes, key=lambda one: -one[0])[:_MOST_MISTAKES]:
+            table.add(right, decided, str(count))
+        return table
 
 
-def _mistakes(name: str, confusion: Confusion) -> Table:
-    table = Table(
-        title=f"{name}: most frequent mistakes",
-        title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
-    )
-    for heading in ("right", "decided"):
-        table.add_column(heading)
-    table.add_column("rows", justify="right")
-    mistakes = [
-        (count, Text(right), Text(decided))
-        for right, counts in zip(confusion.labels, confusion.counts, strict=True)
-        for decided, count in zip(confusion.labels, counts, strict=True)
-        if count and right != decided
-    ]
-    for count, right, decided in sorted(mistakes, key=lambda one: -one[0])[:_MOST_MISTAKES]:
-        table.add_row(right, decided, str(count))
-    return table
-
-
-def _slices(evaluation: Evaluation, name: str) -> RenderableType:
+def _slices(evaluation: Evaluation, name: str) -> list[RenderableType]:
     slices = evaluation.slices[name]
     worst = worst_slice(slices)
     figure = _NAMES["accuracy" if "accuracy" in evaluation.tasks[name].headline else "micro_f1"]
-    table = Table(title=f"{name} by slices", title_justify="left", box=SIMPLE, pad_edge=False)
-    table.add_column("column")
-    table.add_column("value")
-    for heading in ("rows", figure, "95%", "to the rest", "95%"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ["rows", figure, INTERVAL, "to the rest", INTERVAL]
+    table = FigureTable(f"{name} by slices", ["column", "value"], headings)
     for column, values in slices.items():
         for value, result in values.items():
             style = "bold" if (column, value) == worst else "dim" if result.too_small else ""
-            table.add_row(Text(column), Text(value), *_slice(result), style=style)
-    lines = [f"worst: {worst[0]} = {worst[1]}"] if worst else []
+            table.add(column, value, *_slice(result), style=style)
+    lines = [f"worst: {worst[0]} = {visible(worst[1])}"] if worst else []
     if any(result.too_small for values in slices.values() for result in values.values()):
         lines.append(f"dim: too small to be ranked, fewer than {LEAST_ROWS} labelled rows")
-    return Group(table, Text("\n".join(lines)))
+    return [table, Text("\n".join(lines))]
 
 
 def _slice(result: SliceResult) -> list[str]:
     if result.value is None or result.gap is None:
         return [str(result.n), "too small", "", "", ""]
-    gap = result.gap
-    cells = [str(result.n), value_text(result.value), interval_text(result.value), "", ""]
-    if math.isfinite(gap.value):
-        cells[3] = f"{gap.value:+.2f}"
-    if math.isfinite(gap.low):
-        cells[4] = f"{gap.low:+.2f} to {gap.high:+.2f}"
-    return cells
-
-
-def value_text(estimate: Estimate, digits: int = 2) -> str:
-    """A value; ``-`` where it is undefined."""
-    return f"{estimate.value:.{digits}f}" if math.isfinite(estimate.value) else "-"
-
-
-def interval_text(estimate: Estimate, digits: int = 2) -> str:
-    """Its interval; nothing where there is none."""
-    if not math.isfinite(estimate.low):
-        return ""
-    return f"{estimate.low:.{digits}f}-{estimate.high:.{digits}f}"
-
-
-_SHOWN = 20
+    gap = f"{result.gap.value:+.2f}" if math.isfinite(result.gap.value) else ""
+    value = [value_text(result.value), interval_text(result.value)]
+    return [str(result.n), *value, gap, _signed_interval(result.gap, 2)]
 
 
 def render_comparison(comparison: Comparison) -> RenderableType:
@@ -227,15 +248,15 @@ def render_comparison(comparison: Comparison) -> RenderableType:
     a, b = comparison.bundles
     parts: list[RenderableType] = [Text(f"A: {a}\nB: {b}\n"), _costs(comparison)]
     if comparison.tasks:
-        parts += [_overall(comparison)]
+        parts.append(_overall(comparison))
         parts += [_compared_labels(name, task) for name, task in comparison.tasks.items()]
-    parts += [_flip_rates(comparison)]
+    parts.append(_flip_rates(comparison))
     if comparison.flips:
         replies = len({flip.row for flip in comparison.flips})
         parts.append(Text(f"{replies} of {comparison.n} replies flip:\n", "bold"))
-        parts += _flips(comparison.flips[:_SHOWN])
-    if len(comparison.flips) > _SHOWN:
-        parts.append(Text(f"{len(comparison.flips) - _SHOWN} more flips: --json", "dim"))
+        parts += _flips(comparison.flips[:_MOST_FLIPS])
+    if len(comparison.flips) > _MOST_FLIPS:
+        parts.append(Text(f"{len(comparison.flips) - _MOST_FLIPS} more flips: --json", "dim"))
     if comparison.informative:
         parts.append(Text(f"\n{len(comparison.informative)} unlabelled replies to read:\n", "bold"))
         parts += _flips(comparison.informative)
@@ -243,35 +264,29 @@ def render_comparison(comparison: Comparison) -> RenderableType:
         Text(
             f"\n{comparison.n} rows in {comparison.groups} groups; differences are B minus A on "
             f"the same rows, intervals 95%, from {comparison.resamples} bootstrap resamples of the "
-            "groups. Bold: the interval does not hold 0.",
+            "groups. *: the interval does not hold 0.",
             "dim",
         )
     )
     return Group(*parts)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
-    table.add_column(columns[0])
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _costs(comparison: Comparison) -> Table:
-    table = _table("Speed and size", "", "A", "B", "B / A")
-    a, b = comparison.costs
+def _costs(comparison: Comparison) -> FigureTable:
+    table = FigureTable("Speed and size", [""], ["A", "B", "B / A", INTERVAL])
+    a, b, slower = comparison.costs.a, comparison.costs.b, comparison.costs.slowdown
     for name, first, second in (
         ("milliseconds of one reply, median", a.median_ms, b.median_ms),
         ("of the slowest twentieth", a.slowest_ms, b.slowest_ms),
         ("megabytes", a.megabytes, b.megabytes),
     ):
-        table.add_row(name, f"{first:.1f}", f"{second:.1f}", f"{second / first:.2f}")
+        table.add(name, f"{first:.1f}", f"{second:.1f}", f"{second / first:.2f}", "")
+    table.add("time of a reply, by pairs", "", "", value_text(slower), interval_text(slower))
     return table
 
 
-def _overall(comparison: Comparison) -> Table:
-    table = _table("Overall", "", "A", "B", "B - A", "95%", "right in A/B alone")
+def _overall(comparison: Comparison) -> FigureTable:
+    headings = ["A", "B", "B - A", INTERVAL, "right in A/B alone"]
+    table = FigureTable("Overall", [""], headings)
     for name, task in comparison.tasks.items():
         rare = any(label.too_rare for label in task.labels.values())
         for key, figure in task.headline.items():
@@ -279,34 +294,35 @@ def _overall(comparison: Comparison) -> Table:
                 continue  # it is macro F1
             rows = task.mcnemar if key in ("accuracy", "micro_f1") else None
             alone = f"{rows.only_a}/{rows.only_b} rows, p {rows.p:.3f}" if rows else ""
-            table.add_row(f"{name} {key}", *_cells(figure), alone)
+            table.add(f"{name} {key}", *_difference(figure), alone)
     for key, figure in comparison.evidence.items():
-        table.add_row(f"evidence {key}", *_cells(figure), "")
+        table.add(f"evidence {key}", *_difference(figure), "")
     return table
 
 
-def _compared_labels(name: str, task: TaskComparison) -> Table:
-    table = _table(f"{name}, F1", "label", "rows", "A", "B", "B - A", "95%", "A/B alone")
+def _compared_labels(name: str, task: TaskComparison) -> FigureTable:
+    headings = ["rows", "A", "B", "B - A", INTERVAL, "A/B alone"]
+    table = FigureTable(f"{name}, F1", ["label"], headings)
     for label, found in task.labels.items():
         alone = f"{found.mcnemar.only_a}/{found.mcnemar.only_b}"
-        cells = [str(found.support), *_cells(found.figures["f1"]), alone]
-        table.add_row(Text(label), *cells, style="dim" if found.too_rare else "")
+        cells = [str(found.support), *_difference(found.figures["f1"]), alone]
+        table.add(label, *cells, style="dim" if found.too_rare else "")
     return table
 
 
-def _flip_rates(comparison: Comparison) -> Table:
-    table = _table("Flips by label", "label", "gained by B", "lost by B", "share of replies")
+def _flip_rates(comparison: Comparison) -> FigureTable:
+    headings = ["gained by B", "lost by B", "share of replies"]
+    table = FigureTable("Flips by label", ["label"], headings)
     for task, rates in comparison.rates.items():
         for label, rate in rates.items():
             if rate.rate:
-                cells = (str(rate.gained), str(rate.lost), f"{rate.rate:.1%}")
-                table.add_row(Text(f"{task}: {label}"), *cells)
+                table.add(f"{task}: {label}", str(rate.gained), str(rate.lost), f"{rate.rate:.1%}")
     for task, columns in comparison.slices.items():
         for column, values in columns.items():
             for value, found in values.items():
                 share = "too small" if found["rate"] is None else f"{found['rate']:.1%}"
-                place = Text(f"{task} where {column} = {value}", "dim")
-                table.add_row(place, "", f"{found['n']} rows", share)
+                name = f"{task} where {column} = {value}"
+                table.add(name, "", f"{found['n']} rows", share, style="dim")
     return table
 
 
@@ -318,15 +334,33 @@ def _flips(flips: Sequence[Flip]) -> Iterator[RenderableType]:
         yield Text(f"  {visible(flip.reply)}\n", "dim")
 
 
-def _cells(figure: Difference) -> list[str]:
+def _difference(figure: Difference) -> list[str]:
     each = figure.difference
+    values = [number_text(figure.a, 3), number_text(figure.b, 3)]
     if not math.isfinite(each.value):
-        return [_value(figure.a), _value(figure.b), "-", ""]
-    real = each.low > 0 or each.high < 0
-    between = f"{each.low:+.3f} to {each.high:+.3f}" if math.isfinite(each.low) else ""
-    change = f"[bold]{each.value:+.3f}[/]" if real else f"{each.value:+.3f}"
-    return [_value(figure.a), _value(figure.b), change, between]
+        return [*values, "-", ""]
+    sure = "*" if each.low > 0 or each.high < 0 else ""
+    return [*values, f"{sure}{each.value:+.3f}", _signed_interval(each, 3)]
 
 
-def _value(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "-"
+def _signed_interval(each: Estimate, digits: int) -> str:
+    if not math.isfinite(each.low):
+        return ""
+    return f"{each.low:+.{digits}f} to {each.high:+.{digits}f}"
+
+
+def number_text(value: float, digits: int) -> str:
+    """A value; ``-`` where it is undefined."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def value_text(estimate: Estimate, digits: int = 2) -> str:
+    """The value of an estimate; ``-`` where it is undefined."""
+    return number_text(estimate.value, digits)
+
+
+def interval_text(estimate: Estimate, digits: int = 2) -> str:
+    """Its interval; nothing where there is none."""
+    if not math.isfinite(estimate.low):
+        return ""
+    return f"{estimate.low:.{digits}f}-{estimate.high:.{digits}f}"

@@ -7,6 +7,7 @@ too few rows says too little to be ranked: it is listed as too small.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
-from tactful_training.evaluation.bootstrap import Estimate, Floats, Resamples
+from tactful_training.evaluation.bootstrap import Doubles, Estimate, Resamples
 from tactful_training.evaluation.quality_metrics import decision_counts, ratio
 
 CONTEXT, REPLY_LENGTH = "context", "reply_length"
@@ -147,7 +148,7 @@ def worst_slice(slices: Slices) -> tuple[str, str] | None:
 
 
 def _measure(
-    totals: Floats,
+    totals: Doubles,
     masks: Sequence[NDArray[np.bool_]],
     comparable: NDArray[np.bool_],
     drawn: Resamples,
@@ -158,7 +159,7 @@ def _measure(
     inside = drawn.sums(np.concatenate([totals * mask[:, None] for mask in masks], axis=1))
     every = np.tile(drawn.sums(totals), len(masks))
 
-    def statistic(weights: Floats) -> Floats:
+    def statistic(weights: Doubles) -> Doubles:
         here, whole = weights @ inside, weights @ every
         value, rest = _micro_f1(here), np.where(comparable, _micro_f1(whole - here), np.nan)
         return np.concatenate([value, value - rest], axis=1)
@@ -167,7 +168,7 @@ def _measure(
     return list(zip(estimates[: len(masks)], estimates[len(masks) :], strict=True))
 
 
-def _micro_f1(counts: Floats) -> Floats:
+def _micro_f1(counts: Doubles) -> Doubles:
     hits, false, missed = counts[:, 0::3], counts[:, 1::3], counts[:, 2::3]
     return ratio(2 * hits, 2 * hits + false + missed)
 
@@ -192,16 +193,37 @@ def _values(rows: Sequence[Row], name: str) -> int:
 
 
 def _column(rows: Sequence[Row], name: str) -> list[str]:
-    values = [row.columns.get(name) for row in rows]
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(set(numbers)) <= _MOST_VALUES or len(numbers) + values.count(None) < len(values):
-        return [NO_VALUE if value in (None, "") else str(value) for value in values]
-    edges = np.unique(np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1]))
-    names = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    return [
-        NO_VALUE if value is None else names[int(np.searchsorted(edges[1:-1], value))]
-        for value in values
-    ]
+    values = [_value(row.columns.get(name)) for row in rows]
+    present = [value for value in values if value is not None]
+    numeric = all(isinstance(each, int | float) and not isinstance(each, bool) for each in present)
+    if not numeric or len(set(present)) <= _MOST_VALUES:
+        return [NO_VALUE if value is None else str(value) for value in values]
+    numbers = np.array(present, np.float64)
+    # Of quarters, which is exact: the distance of two large numbers may be beyond a float.
+    edges = np.unique(np.quantile(numbers / 4, [0, 0.25, 0.5, 0.75, 1]) * 4)
+    texts = _apart(edges)
+    names = [f"{low} to {high}" for low, high in pairwise(texts)] or texts
+    places = iter(np.searchsorted(edges[1:-1], numbers))
+    return [NO_VALUE if value is None else names[next(places)] for value in values]
+
+
+def _value(value: Any) -> Any:
+    """A value of a column; None where it says nothing: no number, or one beyond all bounds."""
+    if value is None or value == "" or value != value:
+        return None
+    try:
+        return None if isinstance(value, int | float) and math.isinf(float(value)) else value
+    except OverflowError:  # a whole number that no float holds
+        return None
+
+
+def _apart(edges: Doubles) -> list[str]:
+    """Numbers in as few digits as tell them apart, 6 at least."""
+    for digits in range(6, 18):
+        texts = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
 
 
 def _ordered(values: Sequence[str]) -> list[str]:
@@ -211,8 +233,9 @@ def _ordered(values: Sequence[str]) -> list[str]:
     def key(value: str) -> tuple[int, float, str]:
         first = value.removeprefix("over ").split(" ")[0]
         try:
-            return (0, float(first) + value.startswith("over "), value)
+            number = float(first) + value.startswith("over ")
         except ValueError:
-            return (1, 0.0, value)
+            number = math.nan
+        return (0, number, value) if math.isfinite(number) else (1, 0.0, value)
 
     return sorted(distinct, key=key)

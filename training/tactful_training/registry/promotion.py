@@ -21,8 +21,7 @@ from tactful_training.config.config_file import load_config
 from tactful_training.data.data_set import load_labelled
 from tactful_training.errors import DataError, RunError
 from tactful_training.evaluation.bundle_comparison import Comparison, compare, shared_tasks
-from tactful_training.evaluation.bundle_evaluation import evaluate_answers
-from tactful_training.evaluation.decisions_on_rows import answers_of
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.registry.mlflow_tracker import KIND, Tracker, connect
 from tactful_training.registry.model_registration import CHAMPION, MODEL, find_alias
@@ -116,9 +115,7 @@ def _measure(
     new = Classifier.load(challenger)
     if champion is None:
         labelled = load_labelled(data, split, new.bundle.heads.tasks)
-        readings = new.classify_many((row.reply, row.context) for row in labelled.rows)
-        answers = answers_of(readings, labelled.rows, new.bundle.heads, labelled.tasks)
-        evaluation = evaluate_answers(answers)
+        evaluation = evaluate_classifier(new, labelled.rows, labelled.tasks)
         return check_alone(policy, headline(evaluation), evaluation), evaluation, None
     old = Classifier.load(champion)
     tasks = shared_tasks(old, new)

@@ -14,12 +14,13 @@ from tactful_training.bundling.model_card import RunRecord
 from tactful_training.config.config_file import flat
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError
+from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.decisions_on_rows import evaluation_rows
-from tactful_training.evaluation.evaluation_results import headline
+from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.resuming import WorkFolder
 from tactful_training.fitting.training_inputs import TrainingInputs
-from tactful_training.registry.mlflow_tracker import BUNDLE, KIND, Tracker
+from tactful_training.registry.mlflow_tracker import BUNDLE, KIND, Tracker, parts
 from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors
 
@@ -105,7 +106,9 @@ class TrackedRun:
             figures = quality(each).items()
             metrics |= {f"{path}/{name}": value for name, value in figures if math.isfinite(value)}
         for split, evaluation in record.evaluations.items():
-            metrics |= {f"{split}/{path}": value for path, value in evaluation.flat().items()}
+            metrics |= {
+                f"{split}/{path}": value for path, value in flat_metrics(evaluation).items()
+            }
         self.tracker.log_metrics(metrics, step=record.fitted.best)
         self.tracker.attempt(lambda client, run: _log_evaluation(client, run, record))
         self.tracker.log_folder(out, BUNDLE)
@@ -170,3 +173,37 @@ def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
         client.log_dict(run, evaluation.to_dict(), f"evaluation/{split}_metrics.json")
         if f"evaluation/{split}.json" not in there:  # MLflow would append the rows
             client.log_table(run, evaluation_rows(evaluation.answers), f"evaluation/{split}.json")
+
+
+def flat_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Defined values by path, for a tracking server: ``strategies/labels/apology/f1``.
+
+    Headline figures bring their interval as ``strategies/macro_f1_low`` and ``…_high``. Labels,
+    columns and their values stand in a path as `parts` writes them.
+    """
+    values: dict[str, float] = {"n": evaluation.n}
+    for name, task in evaluation.tasks.items():
+        _put(values, name, task.headline)
+        _put(values, f"calibration/{name}", {"ece": task.ece})
+        labels = parts(task.labels)
+        for label, result in task.labels.items():
+            path = f"{name}/labels/{labels[label]}"
+            values[f"{path}/support"] = result.support
+            for key, estimate in result.estimates.items():
+                values[f"{path}/{key}"] = estimate.value
+        columns = parts(evaluation.slices[name])
+        for column, slices in evaluation.slices[name].items():
+            named = parts(slices)
+            for value, found in slices.items():
+                if found.value is not None:
+                    place = f"slices/{name}/{columns[column]}/{named[value]}"
+                    values[place] = found.value.value
+    _put(values, "evidence", evaluation.evidence or {})
+    return {path: value for path, value in values.items() if math.isfinite(value)}
+
+
+def _put(values: dict[str, float], path: str, estimates: Mapping[str, Estimate]) -> None:
+    for key, estimate in estimates.items():
+        values[f"{path}/{key}"] = estimate.value
+        values[f"{path}/{key}_low"] = estimate.low
+        values[f"{path}/{key}_high"] = estimate.high

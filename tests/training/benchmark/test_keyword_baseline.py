@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tactful_training.benchmark.keyword_baseline import evaluate_baseline
 from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError
-from tactful_training.evaluation.keyword_baseline import evaluate_baseline
 
 CARD = """---
 tasks:
