@@ -22,7 +22,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test test-page test-service test-load mlflow-test soak-batch soak-stream test-ray
+.PHONY: help train test test-page test-proxy test-service test-load mlflow-test soak-batch soak-stream test-ray
 .PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
@@ -64,6 +64,10 @@ test-ray: $(VENV)/.ray ## batch jobs on a local Ray cluster (installs ray)
 test-page: $(VENV)/.dev ## the service's page in a real browser (installs playwright; needs chromium)
 	@$(PIP_INSTALL) --group page
 	$(BIN)/python -m pytest tests/serving/server/check_page.py $(ARGS)
+
+test-proxy: $(VENV)/.dev ## the service behind a real nginx, which must be installed
+	@command -v nginx >/dev/null || { echo "nginx is missing; Debian: apt-get install nginx-light"; exit 1; }
+	$(BIN)/python -m pytest tests/serving/server/test_proxy.py $(ARGS)
 
 test-service: $(VENV)/.dev ## 5,000 hostile bodies and more of schemathesis' examples to the service
 	HOSTILE_BODIES=5000 SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -s $(ARGS) \

@@ -118,6 +118,35 @@ def test_scores_thresholds_tone_and_what_is_not_used_are_shown(open_page):
     assert page.locator("#scores li").count() == 5
 
 
+def test_labels_of_other_sets_are_not_found_rather_than_suggested(open_page):
+    page = open_page()
+
+    def rename(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"strategies"', '"emotions"'))
+
+    page.route("**/v1/*", rename)
+    page.reload()
+    write(page, "I am so sorry, friend.")
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+    assert page.get_by_role("heading", name="It could").count() == 0
+    names = page.locator(".ideas li .name").all_text_contents()
+    assert sorted(names) == ["gratitude", "next step"]
+
+
+@pytest.mark.parametrize("path", ["/tactful", "/tactful/"])
+def test_it_works_under_a_path(open_page, serve, sound_bundle, path):
+    own = serve(sound_bundle, "--root-path", "/tactful")
+    asked = []
+    page = open_page(own.url + path)
+    page.on("request", lambda request: asked.append(request.url))
+    write(page, "I am so sorry, friend.")
+    assert f"{own.url}/tactful/v1/label" in asked
+    expect(page.get_by_role("link", name="openapi.json")).to_have_attribute(
+        "href", "openapi.json" if path.endswith("/") else "tactful/openapi.json"
+    )
+
+
 def test_pointing_at_a_label_lights_its_words_and_a_click_keeps_them_lit(open_page):
     page = open_page()
     write(page, "sorry, thank you")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pytest
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
 
+PROGRAM = (sys.executable, "-m", "tactful.cli")
 PATIENCE = 60.0  # seconds until a test gives up on a process; never how long something may take
 
 
@@ -52,12 +53,19 @@ def launcher(folder: Path) -> Iterator[Serve]:
     started: list[Running] = []
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TACTFUL_", "PROMETHEUS_"))}
 
-    def start(bundle: object, *options: str, ready: bool = True, **variables: str) -> Running:
+    def start(
+        bundle: object,
+        *options: str,
+        ready: bool = True,
+        program: Sequence[str] = PROGRAM,
+        **variables: str | None,
+    ) -> Running:
         log = folder / f"service-{len(started)}.log"
-        command = [sys.executable, "-m", "tactful.cli", "serve", "--bundle", str(bundle)]
+        command = [*program, "serve", "--bundle", str(bundle)]
         command += ["--port", "0", "--log-format", "json", "--threads", "1", *options]
+        environment = {k: v for k, v in (kept | variables).items() if v is not None}
         with log.open("wb") as file:
-            process = subprocess.Popen(command, stderr=file, env=kept | variables)
+            process = subprocess.Popen(command, stderr=file, env=environment)
         running = Running("", process, log)
         started.append(running)
         running.wait_until(lambda: process.poll() is not None or '"url"' in log.read_text("utf-8"))

@@ -289,6 +289,48 @@ def test_workers_share_the_port_their_figures_and_a_reload(serve, sound_bundle, 
     assert load.statuses <= {200, 429, 503}
 
 
+def test_a_reload_that_is_asked_for_too_early_waits_for_its_handler(serve, sound_bundle):
+    running = serve(sound_bundle, "--workers", "2", ready=False)
+
+    def loaded():
+        return sum(line["message"] == "bundle loaded" for line in running.lines())
+
+    asked = set()
+    while len(asked) < 2:  # each as soon as it is a process of its own: seconds before it can load
+        for pid in children(running.process.pid):
+            if pid not in asked:
+                os.kill(pid, signal.SIGHUP)
+                asked.add(pid)
+        assert running.process.poll() is None
+    running.wait_until(lambda: loaded() == 4)
+    assert set(children(running.process.pid)) == asked
+    assert running.stop() == 0
+    alone = serve(sound_bundle, ready=False)
+    alone.process.send_signal(signal.SIGHUP)
+    alone.wait_until(lambda: sum(line["message"] == "bundle loaded" for line in alone.lines()) == 2)
+    assert alone.stop() == 0
+
+
+@pytest.mark.parametrize("home", [None, "/nowhere", "closed"])
+def test_a_user_without_a_name_and_a_home_is_served(serve, sound_bundle, tmp_path, home):
+    program = [sys.executable, "-m", "tactful.cli"]
+    nobody = ["unshare", "--user", "--map-user=12345"]
+    if shutil.which("unshare") and not subprocess.run([*nobody, "true"], check=False).returncode:
+        program = [*nobody, *program]  # elsewhere: the home alone
+    if home == "closed":
+        (tmp_path / home).mkdir(0o500)
+        home = str(tmp_path / home)
+    who = {"HOME": home, "USER": None, "LOGNAME": None, "XDG_CACHE_HOME": None}
+    environment = {k: v for k, v in (os.environ | who).items() if v is not None}
+    label = [*program, "label", "--json", "--bundle", str(sound_bundle), "so sorry"]
+    done = subprocess.run(label, env=environment, cwd="/", capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["labels"]["tone"]
+    running = serve(sound_bundle, program=program, **who)
+    assert httpx.post(f"{running.url}/v1/label", json=REPLY, timeout=60).status_code == 200
+    assert running.stop() == 0
+
+
 def children(pid):
     found = []
     for number in filter(str.isdigit, os.listdir("/proc")):
