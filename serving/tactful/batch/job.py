@@ -122,8 +122,8 @@ def score(
         progress.say(f"loading {bundle}")
         classifier = Classifier.load(bundle)
         progress.say("reading the input's digest")
-        digest = classifier.bundle.manifest["digest"]
-        spec = JobSpec(described(files), targets, results, str(Path(bundle).resolve()), digest)
+        loaded = classifier.bundle
+        spec = JobSpec(described(files), targets, results, loaded.address, loaded.digest)
         if running.engine == "ray":
             from tactful.batch.ray_engine import scored_by_ray
 

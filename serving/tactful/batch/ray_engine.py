@@ -91,7 +91,7 @@ class _PartActor:
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         sink, report, failure = io.BytesIO(), PartReport(), b""
         try:
-            digest = self._classifier.bundle.manifest["digest"]
+            digest = self._classifier.bundle.digest
             if digest != self._spec.digest:
                 raise JobError(
                     f"the bundle {self._spec.bundle} is {digest[:12]} on one of the machines, "

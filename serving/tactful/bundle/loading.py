@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tactful.bundle.addresses import fetched, is_registry_uri
+from tactful.bundle.addresses import absolute, read_files
 from tactful.bundle.goldens import Golden, check_goldens, goldens_from_jsonl
-from tactful.bundle.manifest import HOW_TO_GET_ONE, read_bundle_files
+from tactful.bundle.manifest import checked_manifest
 from tactful.bundle.onnx_check import external_data
 from tactful.errors import BundleError
 from tactful.reading.decisions import Heads
@@ -22,12 +22,17 @@ class Bundle:
     """A bundle that was loaded and found sound.
 
     Attributes:
+        address: where it was loaded from, in a form that other processes understand: an absolute
+            path or an address in MLflow.
+        files: name to content of all its files, as they were verified.
         manifest: the content of ``manifest.json``.
         golden: the replies that it reproduced here.
         card: the model card, Markdown.
         engine: the running model.
     """
 
+    address: str
+    files: Mapping[str, bytes]
     manifest: Mapping[str, Any]
     golden: tuple[Golden, ...]
     card: str
@@ -39,6 +44,11 @@ class Bundle:
         return self.engine.bundle
 
     @property
+    def digest(self) -> str:
+        """The digest of its manifest, and thereby of all its files."""
+        return str(self.manifest["digest"])
+
+    @property
     def heads(self) -> Heads:
         """The content of ``labels.json``: tasks, calibration, thresholds and limits."""
         return self.engine.heads
@@ -48,7 +58,7 @@ class Bundle:
         """Verify and open a bundle.
 
         Args:
-            path: a folder, a ``.tar.gz`` archive or a model in MLflow (see `addresses`).
+            path: a folder, a ``.tar.gz`` archive or a model in MLflow (see `read_files`).
             threads: threads of one run; by default the processors this process may use.
 
         Raises:
@@ -57,25 +67,18 @@ class Bundle:
         """
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; allowed: 1 or more, or None")
-        if path == "":  # as a path it would be the working directory
-            raise BundleError("''", [f"it does not exist; {HOW_TO_GET_ONE}"])
-        if is_registry_uri(path):
-            uri = str(path)
-            with fetched(uri) as folder:
-                try:
-                    return cls.load(folder, threads=threads)
-                except BundleError as error:
-                    raise BundleError(uri, error.problems) from error
-        path = Path(path)
-        manifest, contents = read_bundle_files(path)
-        heads, golden, problems = _parse(contents)
+        files, strange = read_files(path)
+        manifest, problems = checked_manifest(files, strange)
+        if problems:
+            raise BundleError(path, problems)
+        heads, golden, problems = _parse(files)
         if heads is None or problems:
             raise BundleError(path, problems)
         try:
             engine = Engine(
                 heads,
-                contents["tokenizer.json"],
-                contents["model.onnx"],
+                files["tokenizer.json"],
+                files["model.onnx"],
                 bundle=f"{manifest['name']}@{manifest['digest'][:12]}",
                 threads=threads,
             )
@@ -84,7 +87,7 @@ class Bundle:
             raise BundleError(path, [str(error)]) from error
         if differences:
             raise BundleError(path, differences + _int8_advice(manifest))
-        return cls(manifest, golden, contents["README.md"].decode(), engine)
+        return cls(absolute(path), files, manifest, golden, files["README.md"].decode(), engine)
 
 
 def _int8_advice(manifest: Mapping[str, Any]) -> list[str]:

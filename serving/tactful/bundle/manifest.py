@@ -1,19 +1,12 @@
-"""The files of a bundle, read once and held against ``manifest.json``.
-
-What this module returns are the bytes that were hashed; nothing opens the files a second time.
-"""
+"""What ``manifest.json`` says of a bundle's files, and whether it is true of some bytes."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tactful.bundle.archive import read_archive
-from tactful.errors import BundleError
 from tactful.strict_json import canonical_json, sha256_hex, strict_json
 
 # Raised when an older tactful would misread a newer bundle: a file or a required field is added,
@@ -22,13 +15,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CONTENT_FILES = ("model.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md")
 FILES = (MANIFEST, *CONTENT_FILES)
+LEFT_BY_DESKTOPS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 MAX_MANIFEST_BYTES = 2**20
 MAX_BUNDLE_BYTES = 2**31  # protobuf allows no larger model in a single file
-ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
-HOW_TO_GET_ONE = (
-    "train one with `tactful train` (in a clone: `make train`), or name a bundle with --bundle "
-    "or $TACTFUL_BUNDLE"
-)
 _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "format": int,
     "name": str,
@@ -41,30 +30,35 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # no folder, no '@'; fits a file name
 
 
-def read_bundle_files(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Read and check every file of the bundle in a folder or an archive.
+def is_ignored(name: str) -> bool:
+    """Whether a file beside those of a bundle is none of its business: left by a desktop, or a
+    signature of the bundle, which cannot be part of what it signs.
+    """
+    return name in LEFT_BY_DESKTOPS or name.endswith(".sig")
+
+
+def checked_manifest(
+    contents: Mapping[str, bytes], strange: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The manifest among the files of a bundle, and what is wrong with it and them.
+
+    Args:
+        contents: name to bytes.
+        strange: one line, which begins with its name, for whatever else is there.
 
     Returns:
-        The manifest, and name to bytes of all `FILES`.
-
-    Raises:
-        BundleError: there is no bundle; or it lists every file that is missing, extra, changed or
-            no regular file.
+        The manifest (empty where it cannot be used); and those lines with one more for every file
+        that is missing, changed or not listed.
     """
-    contents, problems = _read(path)
-    present = {*contents, *(problem.partition(":")[0] for problem in problems)}
-    problems += [f"{name}: missing" for name in FILES if name not in present]
-    manifest: dict[str, Any] = {}
-    if MANIFEST in contents:
-        try:
-            manifest = _parse_manifest(contents[MANIFEST])
-        except ValueError as error:
-            problems.append(f"{MANIFEST}: {error}")
-        else:
-            problems += _file_problems(manifest["files"], contents)
-    if problems:
-        raise BundleError(path, problems)
-    return manifest, contents
+    present = {*contents, *(line.partition(":")[0] for line in strange)}
+    problems = [*strange, *(f"{name}: missing" for name in FILES if name not in present)]
+    if MANIFEST not in contents:
+        return {}, problems
+    try:
+        manifest = _parse_manifest(contents[MANIFEST])
+    except ValueError as error:
+        return {}, [*problems, f"{MANIFEST}: {error}"]
+    return manifest, problems + _file_problems(manifest["files"], contents)
 
 
 def describe_files(contents: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -143,50 +137,3 @@ def _file_problems(listed: Mapping[str, Any], contents: Mapping[str, bytes]) -> 
                 f"{name}: changed: {MANIFEST} says {listed[name]}, it is {actual[name]}"
             )
     return problems
-
-
-def _read(path: Path) -> tuple[dict[str, bytes], list[str]]:
-    """Name to content of the regular files with a known name, and what else is there."""
-    try:
-        if path.is_dir():
-            return _read_folder(path)
-        if not path.exists():
-            raise BundleError(path, [f"it does not exist; {HOW_TO_GET_ONE}"])
-        if path.name.endswith(ARCHIVE_SUFFIXES):
-            return read_archive(path, FILES, MAX_BUNDLE_BYTES)
-    except (OSError, ValueError) as error:  # ValueError: a damaged archive, a NUL in the path
-        raise BundleError(path, [f"cannot be read: {error}"]) from error
-    raise BundleError(path, [f"neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)})"])
-
-
-def _read_folder(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    contents: dict[str, bytes] = {}
-    problems = []
-    room = MAX_BUNDLE_BYTES
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name not in FILES:
-            problems.append(f"{entry.name}: extra; a bundle has only {', '.join(FILES)}")
-        elif entry.is_symlink():
-            problems.append(f"{entry.name}: a symbolic link; it must be a regular file")
-        elif (content := _read_regular(folder / entry.name, room)) is None:
-            problems.append(f"{entry.name}: no regular file of at most {room} bytes")
-        else:
-            contents[entry.name] = content
-            room -= len(content)
-    return contents, problems
-
-
-def _read_regular(path: Path, limit: int) -> bytes | None:
-    """The content, or None where it is no regular file or larger than the limit."""
-    # O_NOFOLLOW: since it was listed it may have become a link; O_NONBLOCK: a pipe never opens.
-    flags = os.O_RDONLY
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)
-    descriptor = os.open(path, flags)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-        os.close(descriptor)
-        return None
-    with open(descriptor, "rb") as file:
-        content = file.read(limit + 1)  # it may grow while it is read
-    return content if len(content) <= limit else None

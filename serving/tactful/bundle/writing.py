@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import tarfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tactful.bundle.archive import archive_bytes
 from tactful.bundle.loading import Bundle
 from tactful.bundle.manifest import (
     CONTENT_FILES,
     FILES,
     FORMAT,
+    LEFT_BY_DESKTOPS,
     MANIFEST,
     check_fields,
     describe_files,
+    is_ignored,
     manifest_bytes,
     manifest_digest,
-    read_bundle_files,
 )
 from tactful.errors import BundleError
 from tactful.storage import aside, replace_folder, write_file
@@ -106,27 +109,40 @@ def _check_replaceable(folder: Path) -> None:
         return
     except OSError as error:
         raise BundleError(folder, [f"a bundle cannot be written there: {error}"]) from error
-    if found and (MANIFEST not in found or not found <= set(FILES)):
+    found -= LEFT_BY_DESKTOPS
+    others = [name for name in found.difference(FILES) if not is_ignored(name)]
+    if others or (found and MANIFEST not in found):
         raise BundleError(
             folder,
             ["exists and is no bundle; it will not be replaced: name another folder or remove it"],
         )
 
 
-def write_archive(folder: Path, path: Path) -> str:
-    """Write the bundle of a folder as a ``.tar.gz``; the same bundle gives the same bytes.
+def write_archive(bundle: Bundle, path: Path) -> str:
+    """Write a bundle as a ``.tar.gz``; the same bundle gives the same bytes.
 
     Returns:
         The SHA-256 of the archive.
 
     Raises:
-        BundleError: the folder's files are not those of its manifest, or the disk refuses.
+        BundleError: the disk refuses.
     """
-    manifest, contents = read_bundle_files(folder)
-    content = archive_bytes(f"{manifest['name']}-{manifest['version']}", contents)
+    manifest = bundle.manifest
+    content = _archive_bytes(f"{manifest['name']}-{manifest['version']}", bundle.files)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     except OSError as error:
         raise BundleError(path, [f"cannot be written: {error}"]) from error
     return sha256_hex(content)
+
+
+def _archive_bytes(folder: str, contents: Mapping[str, bytes]) -> bytes:
+    """A ``.tar.gz`` of some files in one folder; the same files give the same bytes."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(contents):
+            member = tarfile.TarInfo(f"{folder}/{name}")  # time, owner and group 0 by default
+            member.size = len(contents[name])
+            archive.addfile(member, io.BytesIO(contents[name]))
+    return gzip.compress(plain.getvalue(), mtime=0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tactful import Classifier
-from tactful.bundle.archive import read_archive
+from tactful import BundleError, Classifier
+from tactful.bundle import addresses
 from tactful.bundle.manifest import FILES
 
 Problems = Callable[[Path], str]
@@ -113,10 +113,29 @@ def test_a_damaged_archive(
     problems(tmp_path / "b.tar.gz")
 
 
-def test_an_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
+def test_an_archive_that_unpacks_to_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bomb = pack(tmp_path / "b.tar.gz", [("model.onnx", bytes(2**22), tarfile.REGTYPE)])
     assert bomb.stat().st_size < 2**13
-    with pytest.raises(ValueError, match="unpacks to more"):
-        read_archive(bomb, FILES, 2**20)
-    contents, _ = read_archive(bomb, FILES, 2**23)
+    monkeypatch.setattr(addresses, "MAX_BUNDLE_BYTES", 2**20)
+    with pytest.raises(BundleError, match="unpacks to more"):
+        addresses.read_files(bomb)
+    monkeypatch.setattr(addresses, "MAX_BUNDLE_BYTES", 2**23)
+    contents, _ = addresses.read_files(bomb)
     assert len(contents["model.onnx"]) == 2**22
+
+
+@pytest.mark.parametrize("place", ["", "tiny/"])
+def test_what_desktops_and_signers_leave_is_not_unpacked(
+    tmp_path: Path, members: list[Member], place: str
+) -> None:
+    files = [(f"tiny/{name}", content, kind) for name, content, kind in members]
+    left: list[Member] = [
+        (f"{place}.DS_Store", b"x", tarfile.REGTYPE),
+        (f"{place}Thumbs.db", "/etc/passwd", tarfile.SYMTYPE),
+        (f"{place}manifest.json.sig", b"x", tarfile.REGTYPE),
+    ]
+    contents, strange = addresses.read_files(pack(tmp_path / "b.tar.gz", [*left, *files]))
+    assert set(contents) == set(FILES)
+    assert strange == []

@@ -16,6 +16,7 @@ from tactful.bundle.manifest import CONTENT_FILES, FILES
 
 Rehash = Callable[..., None]
 Problems = Callable[[Path], str]
+IGNORED = (".DS_Store", "Thumbs.db", "desktop.ini", "manifest.json.sig", ".sig")
 
 
 def test_a_sound_bundle_loads(sound_bundle: Path) -> None:
@@ -25,6 +26,16 @@ def test_a_sound_bundle_loads(sound_bundle: Path) -> None:
     assert [task.name for task in bundle.heads.tasks] == ["strategies", "tone"]
     assert len(bundle.golden) == 4
     assert bundle.card.startswith("# tiny")
+    assert bundle.digest == digest
+    assert bundle.files == {name: (sound_bundle / name).read_bytes() for name in FILES}
+
+
+def test_a_bundle_knows_where_it_was_loaded_from(
+    sound_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "current").symlink_to(sound_bundle)
+    monkeypatch.chdir(tmp_path)
+    assert Bundle.load("current", threads=1).address == str(sound_bundle.resolve())
 
 
 def test_a_link_to_the_folder_is_followed(sound_bundle: Path, tmp_path: Path) -> None:
@@ -70,6 +81,30 @@ def test_a_missing_file(problems: Problems, bundle_copy: Path, name: str) -> Non
 @pytest.mark.parametrize("name", ["model.onnx.data", ".hidden", "manifest.json~"])
 def test_an_extra_file(problems: Problems, bundle_copy: Path, name: str) -> None:
     (bundle_copy / name).write_bytes(b"")
+    assert f"{name}: extra" in problems(bundle_copy)
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_what_desktops_and_signers_leave_is_not_looked_at(
+    bundle_copy: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "outside").write_bytes(b"secret")
+    for leave in (
+        lambda path: path.write_bytes(b"\0"),
+        lambda path: path.symlink_to(tmp_path / "outside"),
+        lambda path: path.symlink_to(tmp_path / "nowhere"),
+        os.mkfifo,
+    ):
+        leave(bundle_copy / name)
+        assert set(Bundle.load(bundle_copy, threads=1).files) == set(FILES)
+        (bundle_copy / name).unlink()
+
+
+@pytest.mark.parametrize("name", [*IGNORED, "ds_store", "manifest.sig.bak"])
+def test_a_folder_is_never_ignored_nor_is_any_other_name(
+    problems: Problems, bundle_copy: Path, name: str
+) -> None:
+    (bundle_copy / name).mkdir()
     assert f"{name}: extra" in problems(bundle_copy)
 
 

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
+import typer
+from mlflow import MlflowClient
 from rich.console import Console
+from typer.testing import CliRunner
 
+from tactful.bundle.loading import Bundle
+from tactful.bundle.writing import write_archive
+from tactful_training.benchmark import speed_benchmark
 from tactful_training.benchmark.benchmark_report import plot, render, to_json
 from tactful_training.benchmark.compared_systems import Setting, SystemProcess
 from tactful_training.benchmark.operator_costs import (
@@ -26,6 +34,7 @@ from tactful_training.benchmark.speed_benchmark import (
 )
 from tactful_training.bundling.fusion import fuse
 from tactful_training.bundling.quantisation import quantise
+from tactful_training.commands.benchmark import benchmark as benchmark_command
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import RunError
 from tactful_training.fitting.encoder import load_encoder
@@ -122,7 +131,7 @@ def test_the_base_install_is_a_part_of_the_one_for_training() -> None:
 
 
 def test_the_profile_accounts_for_every_operator(sound_bundle: Path) -> None:
-    seconds, tokens = profile(str(sound_bundle), [("I am so sorry", None), ("ok", "late")])
+    seconds, tokens = profile(Bundle.load(sound_bundle), [("I am so sorry", None), ("ok", "late")])
     assert tokens == 3 * (7 + 6)  # rounds; [CLS] [SEP] [SEP] and pieces of words
     assert {"MatMul", "Gather", "Softmax"} <= set(seconds)
     assert list(seconds.values()) == sorted(seconds.values(), reverse=True)
@@ -154,3 +163,53 @@ def test_a_system_reads_and_tells_its_time_and_memory(
             process.many([("", None)])
     finally:
         process.close()
+
+
+@pytest.fixture
+def registered(workplace: Path, sound_bundle: Path) -> Iterator[str]:
+    """The address of a bundle in the MLflow store of the working folder."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{workplace}/mlflow.db")
+    client = MlflowClient()
+    experiment = client.create_experiment("bundles", str(workplace / "artifacts"))
+    run = client.create_run(experiment).info
+    client.log_artifacts(run.run_id, str(sound_bundle), "model/data/tiny")
+    client.create_registered_model("tactful")
+    made = client.create_model_version("tactful", f"{run.artifact_uri}/model", run.run_id)
+    client.set_registered_model_alias("tactful", "champion", made.version)
+    yield "models:/tactful@champion"
+    mlflow.set_tracking_uri(before)
+
+
+def test_every_kind_of_address_can_be_measured(
+    registered: str,
+    sound_bundle: Path,
+    tiny_encoder: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = Bundle.load(registered)
+    folder = Bundle.load(sound_bundle)
+    assert (bundle.address, folder.address) == (registered, str(sound_bundle.resolve()))
+    assert bundle.files == folder.files
+    assert bundle.digest == folder.digest
+    write_archive(bundle, workplace / "tiny.tar.gz")
+    (workplace / "rows.jsonl").write_text('{"id": "a", "reply": "so sorry", "labels": {}}\n')
+    ours = {name: speed_benchmark.SYSTEMS[name] for name in ("tactful", "tactful, fp32")}
+    monkeypatch.setattr(speed_benchmark, "SYSTEMS", ours)  # the peers take a minute to load
+
+    app = typer.Typer()
+    app.command()(benchmark_command)
+
+    def benchmark(address: str, *options: str) -> str:
+        result = CliRunner().invoke(app, ["--bundle", address, "--data", "rows.jsonl", *options])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    shown = benchmark(
+        registered, "--rounds", "1", "--singles", "1", "--json", "--encoder", str(tiny_encoder)
+    )
+    assert json.loads(shown)["bundle"] == bundle.id
+    assert list(json.loads(shown)["systems"]) == list(ours)
+    for address in (registered, "tiny.tar.gz"):
+        assert "MatMul" in benchmark(address, "--profile")

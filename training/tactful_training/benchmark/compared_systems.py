@@ -176,7 +176,7 @@ class Setting:
     """What all systems of one benchmark share.
 
     Attributes:
-        bundle: folder or archive of the bundle.
+        bundle: folder of the bundle.
         encoder: folder of its pretrained encoder.
         exported: its architecture as a plain ONNX file, fp32, nothing fused.
         fp32: the same in the form in which tactful serves fp32.

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.table import Table
 
-from tactful.bundle.manifest import read_bundle_files
-from tactful.reading.decisions import Floats, Heads
+from tactful.bundle.loading import Bundle
+from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Batch, ReplyEncoding
 from tactful.reading.passes import run_rows
 from tactful.reading.processor import available_cpus
 from tactful.reading.session import INPUTS, OUTPUTS
 from tactful.reading.stream import Pair
-from tactful.strict_json import strict_json
 
 # Large enough that nothing but the product counts, small enough for a second.
 _ROWS, _INNER, _COLUMNS = 2048, 1024, 4096
@@ -96,19 +95,18 @@ def operations_per_token(content: bytes) -> int:
 _ROUNDS = 3
 
 
-def profile(bundle: str, pairs: Sequence[Pair]) -> tuple[dict[str, float], int]:
+def profile(bundle: Bundle, pairs: Sequence[Pair]) -> tuple[dict[str, float], int]:
     """Seconds of each kind of operator while pairs are read, with all threads in each batch.
 
     Args:
-        bundle: folder or archive.
+        bundle: what reads.
         pairs: (reply, context).
 
     Returns:
         Operator to its seconds, largest first, and the number of tokens that were read.
     """
-    contents = read_bundle_files(Path(bundle))[1]
-    heads = Heads.from_json(strict_json(contents["labels.json"]))
-    encoding = ReplyEncoding(contents["tokenizer.json"], heads.limits)
+    heads = bundle.heads
+    encoding = ReplyEncoding(bundle.files["tokenizer.json"], heads.limits)
     encoded = encoding.encode(pairs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cpus()
@@ -116,7 +114,7 @@ def profile(bundle: str, pairs: Sequence[Pair]) -> tuple[dict[str, float], int]:
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder, "profile"))
         session = onnxruntime.InferenceSession(
-            contents["model.onnx"], options, providers=["CPUExecutionProvider"]
+            bundle.files["model.onnx"], options, providers=["CPUExecutionProvider"]
         )
 
         def forward(batch: Batch) -> tuple[Floats, Floats]:

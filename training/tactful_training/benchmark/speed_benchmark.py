@@ -19,7 +19,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tactful.bundle.loading import Bundle
-from tactful.bundle.manifest import read_bundle_files
 from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.processor import available_cpus
 from tactful.reading.stream import Pair
@@ -100,7 +99,7 @@ def evenly_spread(rows: Sequence[Item], count: int) -> list[Item]:
 
 
 def run_benchmark(
-    bundle: str,
+    bundle: Bundle,
     pairs: Sequence[Pair],
     *,
     encoder: str | None,
@@ -111,7 +110,7 @@ def run_benchmark(
     """Run it.
 
     Args:
-        bundle: folder or archive.
+        bundle: the one to measure.
         pairs: (reply, context) to read; repetitions are read once.
         encoder: folder of the bundle's pretrained encoder; None looks where training looks.
         rounds: turns of each system.
@@ -123,18 +122,16 @@ def run_benchmark(
     """
     pairs = list(dict.fromkeys(pairs))
     threads = available_cpus()
-    loaded = Bundle.load(bundle)
-    contents = read_bundle_files(Path(bundle))[1]
-    precision = str(loaded.manifest.get("precision", "fp32"))
-    heads = loaded.heads
+    precision = str(bundle.manifest.get("precision", "fp32"))
     encoding = ReplyEncoding(
-        contents["tokenizer.json"], replace(heads.limits, max_windows=1, window_overlap=0)
+        bundle.files["tokenizer.json"],
+        replace(bundle.heads.limits, max_windows=1, window_overlap=0),
     )
     tokens = sum(len(row.windows[0].input_ids) for row in encoding.encode(pairs))
     say("measuring the machine's peak")
     peaks = {name: peak(int8=name == "int8", threads=threads) for name in ("fp32", "int8")}
-    each_token = operations_per_token(contents["model.onnx"])
-    with _setting(bundle, loaded, encoder, threads) as setting, ExitStack() as stack:
+    each_token = operations_per_token(bundle.files["model.onnx"])
+    with _setting(bundle, encoder, threads) as setting, ExitStack() as stack:
         systems = []
         for name in SYSTEMS:
             say(f"loading {name}")
@@ -165,7 +162,7 @@ def run_benchmark(
             )
     say("measuring import time and installed size")
     return Benchmark(
-        bundle=loaded.id,
+        bundle=bundle.id,
         replies=len(pairs),
         tokens=tokens,
         threads=threads,
@@ -177,13 +174,13 @@ def run_benchmark(
 
 
 @contextmanager
-def _setting(bundle: str, loaded: Bundle, folder: str | None, threads: int) -> Iterator[Setting]:
-    """The bundle's architecture with fresh heads, as files for the peers."""
-    stated = loaded.manifest["encoder"]
+def _setting(bundle: Bundle, folder: str | None, threads: int) -> Iterator[Setting]:
+    """The bundle and, with fresh heads, its architecture, as files for all systems."""
+    stated = bundle.manifest["encoder"]
     config = load_config()
     source = find_encoder(EncoderConfig(name=stated["name"], path=folder, sha256=stated["sha256"]))
     encoder = load_encoder(source, config.model, attention="eager")
-    heads = loaded.heads
+    heads = bundle.heads
     model = LabelAttentionModel(encoder, heads.tasks.size).eval()
     exported = export_onnx(model, opset=config.export.opset)
     fp32 = fuse(exported, encoder.config, every=False).model.SerializeToString()
@@ -192,8 +189,14 @@ def _setting(bundle: str, loaded: Bundle, folder: str | None, threads: int) -> I
         for path, content in zip(paths, (exported, fp32), strict=True):
             path.write_bytes(content)
         plain, ours = map(str, paths)
+        # Unpacked: who loads it shall not wait for an archive or for MLflow.
+        unpacked = Path(place, "bundle")
+        unpacked.mkdir()
+        for name, content in bundle.files.items():
+            (unpacked / name).write_bytes(content)
         yield Setting(
-            bundle, str(source.folder), plain, ours, heads.to_json(), heads.tasks.size, threads
+            *(str(unpacked), str(source.folder), plain, ours),
+            *(heads.to_json(), heads.tasks.size, threads),
         )
 
 

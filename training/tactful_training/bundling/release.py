@@ -12,11 +12,11 @@ from tactful.errors import TactfulError
 from tactful.storage import write_file
 
 
-def release_bundle(bundle: Path, dist: Path) -> Path:
+def release_bundle(address: str | Path, dist: Path) -> Path:
     """Write ``tactful-<version of the package>.bundle.tar.gz`` and its ``.sha256``.
 
     Args:
-        bundle: folder of a bundle; it is loaded first, goldens and all.
+        address: of a bundle; it is loaded first, goldens and all.
         dist: folder to write into; made where missing.
 
     Returns:
@@ -25,7 +25,7 @@ def release_bundle(bundle: Path, dist: Path) -> Path:
     Raises:
         BundleError: the bundle, or the archive made of it, cannot be used.
     """
-    Bundle.load(bundle)
+    bundle = Bundle.load(address)
     archive = dist / f"tactful-{tactful.__version__}.bundle.tar.gz"
     digest = write_archive(bundle, archive)
     Bundle.load(archive)
@@ -36,6 +36,6 @@ def release_bundle(bundle: Path, dist: Path) -> Path:
 
 if __name__ == "__main__":
     try:
-        print(f"wrote {release_bundle(Path(sys.argv[1]), Path(sys.argv[2]))}")
+        print(f"wrote {release_bundle(sys.argv[1], Path(sys.argv[2]))}")
     except TactfulError as error:
         sys.exit(f"error: {error}")

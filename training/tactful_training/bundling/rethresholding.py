@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 
 import tactful
-from tactful.bundle.addresses import fetched, is_registry_uri
+from tactful.bundle.addresses import ARCHIVE_SUFFIXES, is_registry_uri
 from tactful.bundle.goldens import goldens_to_jsonl, make_goldens
 from tactful.bundle.loading import Bundle
-from tactful.bundle.manifest import ARCHIVE_SUFFIXES, read_bundle_files
 from tactful.bundle.writing import check_target, write_bundle
 from tactful.classifier import Classifier
-from tactful.errors import BundleError
 from tactful.reading.decisions import Heads
 from tactful.reading.engine import Engine
 from tactful.strict_json import canonical_json
@@ -62,7 +60,6 @@ def next_version(version: str) -> str:
 
 
 def write_with_thresholds(
-    source: str,
     out: Path,
     bundle: Bundle,
     chosen: Sequence[Chosen],
@@ -72,9 +69,8 @@ def write_with_thresholds(
     """Write the bundle with new thresholds.
 
     Args:
-        source: where the bundle lies.
         out: folder of the new one.
-        bundle: the same, loaded.
+        bundle: the old one.
         chosen: what was chosen; all goals met.
         evaluation: what the new thresholds do on the given rows.
         data: names the rows, for the manifest.
@@ -82,15 +78,9 @@ def write_with_thresholds(
     Returns:
         The id of the new bundle.
     """
-    if is_registry_uri(source):
-        with fetched(source) as folder:
-            manifest, contents = read_bundle_files(folder)
-    else:
-        manifest, contents = read_bundle_files(Path(source))
-    if manifest["digest"] != bundle.manifest["digest"]:
-        raise BundleError(source, ["it changed while its thresholds were chosen; run it again"])
+    manifest, kept = bundle.manifest, ("model.onnx", "tokenizer.json")
     heads = with_thresholds(bundle.heads, chosen)
-    engine = Engine(heads, contents["tokenizer.json"], contents["model.onnx"])
+    engine = Engine(heads, bundle.files["tokenizer.json"], bundle.files["model.onnx"])
     # A golden next to a new threshold could be decided otherwise on another processor.
     golden = [(each.reply, each.context) for each in bundle.golden]
     pairs = safe_pairs(engine, golden, manifest["golden_tolerance"])
@@ -106,7 +96,7 @@ def write_with_thresholds(
         },
     }
     files = {
-        **{name: contents[name] for name in ("model.onnx", "tokenizer.json")},
+        **{name: bundle.files[name] for name in kept},
         "labels.json": canonical_json(heads.to_json()) + b"\n",
         "golden.jsonl": goldens_to_jsonl(make_goldens(engine, pairs)),
         "README.md": (bundle.card + _card(bundle, chosen, evaluation)).encode(),
@@ -182,7 +172,7 @@ def choose_and_write(
     told = {"name": Path(data).name, "rows": len(labelled.rows)}
     if labelled.data_set is not None:
         told |= {"split": split, "sha256": labelled.data_set.digests}
-    written = write_with_thresholds(source, out, bundle, chosen, evaluation, told)
+    written = write_with_thresholds(out, bundle, chosen, evaluation, told)
     return ChoosingResult(chosen, left_out, out, written)
 
 

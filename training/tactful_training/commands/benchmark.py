@@ -61,19 +61,19 @@ def benchmark(
 
     if plot is not None and not plot.absolute().parent.is_dir():
         raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")
-    tasks = Bundle.load(bundle).heads.tasks
-    rows = evenly_spread(load_labelled(data, split, tasks).rows, replies)
+    loaded = Bundle.load(bundle)
+    rows = evenly_spread(load_labelled(data, split, loaded.heads.tasks).rows, replies)
     pairs = [(row.reply, row.context) for row in rows]
     if profile:
         from tactful_training.benchmark.operator_costs import profile as run_profile
         from tactful_training.benchmark.operator_costs import render_profile
 
-        Console().print(render_profile(*run_profile(bundle, pairs)))
+        Console().print(render_profile(*run_profile(loaded, pairs)))
         return
     progress = Console(stderr=True)
     with progress.status("") as status:
         measured = run_benchmark(
-            bundle,
+            loaded,
             pairs,
             encoder=encoder,
             rounds=rounds,
