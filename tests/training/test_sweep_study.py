@@ -14,7 +14,7 @@ from rich.console import Console
 from tactful_training.config.config_file import digest, flat, load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError
-from tactful_training.sweep_study import SCORE, SweepResult, sweep
+from tactful_training.sweep_study import VALIDATION_SCORE, SweepResult, sweep
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_sweep_resumes_nests_its_runs_and_writes_the_best_as_a_diff(
     assert best.training.batch_size == result.best["training.batch_size"]
     assert best.training.learning_rate == result.best["training.learning_rate"]
     parent = client.get_run(str(result.tracking_run))
-    assert parent.data.metrics[f"best/{SCORE}"] == pytest.approx(result.score)
+    assert parent.data.metrics[f"best/{VALIDATION_SCORE}"] == pytest.approx(result.score)
     for key, value in result.best.items():
         assert parent.data.tags[f"best.{key}"] == str(value)
     assert not (workplace / "runs").exists()

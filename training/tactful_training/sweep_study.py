@@ -21,19 +21,19 @@ from tactful.errors import TactfulError
 from tactful.storage import write_file
 from tactful.strict_json import canonical_json, sha256_hex
 from tactful_training.config.config_file import digest, load_config
-from tactful_training.config.config_schema import Choices, Config, Range
+from tactful_training.config.config_schema import Config, SweepChoices, SweepRange
 from tactful_training.config.shipped_files import find_config
 from tactful_training.errors import ConfigError, RunError
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.resuming import open_work_folder
 from tactful_training.fitting.training_inputs import load_training_inputs
-from tactful_training.registry.mlflow_tracker import KIND, Tracker
+from tactful_training.registry.mlflow_tracker import RUN_KIND, Tracker
 from tactful_training.registry.tracked_training import TrackedRun
 from tactful_training.run import Run
 
 DATABASE = Path("sweeps.db")
 """Holds the studies, in the working folder."""
-SCORE = "validation/score"
+VALIDATION_SCORE = "validation/score"
 # Trainings before pruning begins, and epochs of each that are never pruned.
 _STARTUP_TRIALS, _STARTUP_EPOCHS = 4, 1
 _PARENT, _INTERRUPTED = "mlflow_run", "interrupted"
@@ -95,7 +95,7 @@ def sweep(
         config.tracking.experiment,
         f"sweep {study.study_name}",
         study.user_attrs.get(_PARENT),
-        {KIND: "sweep", "mlflow.source.name": "tactful sweep"},
+        {RUN_KIND: "sweep", "mlflow.source.name": "tactful sweep"},
     )
     if parent.run_id is not None:
         study.set_user_attr(_PARENT, parent.run_id)
@@ -114,7 +114,7 @@ def sweep(
     # Tags, since MLflow takes no second value of a parameter, and a later part of the sweep may
     # find a better one.
     parent.set_tags({f"best.{key}": str(value) for key, value in best.params.items()})
-    parent.log_metrics({f"best/{SCORE}": best.value or 0.0}, step=_ended(study))
+    parent.log_metrics({f"best/{VALIDATION_SCORE}": best.value or 0.0}, step=_ended(study))
     parent.attempt(lambda client, run: client.log_artifact(run, str(out)))
     parent.close("FINISHED")
     return SweepResult(
@@ -130,7 +130,7 @@ class _TrialRun(Run):
 
     def on_epoch(self, epoch: Epoch) -> None:
         super().on_epoch(epoch)
-        self.trial.report(epoch.metrics[SCORE], epoch.number)
+        self.trial.report(epoch.metrics[VALIDATION_SCORE], epoch.number)
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
@@ -143,7 +143,7 @@ class _TrialRun(Run):
             self.tracked.tracker.set_tags({"sweep.pruned": "true"})
             return None
         self.tracked.after_training(fitted.epochs)
-        return max(epoch.metrics[SCORE] for epoch in fitted.epochs)
+        return max(epoch.metrics[VALIDATION_SCORE] for epoch in fitted.epochs)
 
 
 def _try(
@@ -161,7 +161,7 @@ def _try(
         chosen = load_config(name, [*overrides, *_assignments(settings)])
         inputs = load_training_inputs(chosen)
         with open_work_folder({**inputs.identity(chosen), "sweep": study.study_name}) as work:
-            tags = {KIND: "trial", "mlflow.source.name": "tactful sweep"}
+            tags = {RUN_KIND: "trial", "mlflow.source.name": "tactful sweep"}
             if parent is not None:
                 tags["mlflow.parentRunId"] = parent
             run = _TrialRun(chosen, inputs, work, TrackedRun(work, tags), console, trial)
@@ -215,8 +215,8 @@ def _ended(study: optuna.Study) -> int:
     return sum(each.number not in interrupted for each in study.get_trials(states=_OVER))
 
 
-def _suggest(trial: optuna.Trial, key: str, space: Range | Choices) -> Any:
-    if isinstance(space, Choices):
+def _suggest(trial: optuna.Trial, key: str, space: SweepRange | SweepChoices) -> Any:
+    if isinstance(space, SweepChoices):
         return trial.suggest_categorical(key, space.choices)
     low, high, step = space.low, space.high, space.step
     if isinstance(low, int) and isinstance(high, int) and not isinstance(step, float):
@@ -232,7 +232,7 @@ def _check_space(name: str, overrides: Sequence[str], config: Config) -> None:
             "training.learning_rate: {low: 3e-5, high: 3e-4, log: true}"
         )
     for key, space in config.sweep.space.items():
-        values = space.choices if isinstance(space, Choices) else [space.low, space.high]
+        values = space.choices if isinstance(space, SweepChoices) else [space.low, space.high]
         for value in values:
             load_config(name, [*overrides, *_assignments({key: value})])
 
@@ -259,7 +259,7 @@ def _write_best(
             place = place.setdefault(parent, {})
         place[last] = value
     note = (
-        f"# Best of {_ended(study)} trials of the sweep {study.study_name}: {SCORE} "
+        f"# Best of {_ended(study)} trials of the sweep {study.study_name}: {VALIDATION_SCORE} "
         f"{best.value:.4f} (trial {best.number}).\n"
     )
     write_file(out, (note + yaml.safe_dump(content, sort_keys=False)).encode())

@@ -10,7 +10,7 @@ import pytest
 from tactful.strict_json import canonical_json
 from tactful_training.bundling.candidate_choice import Choice, Measured, choice_lines, choose
 from tactful_training.bundling.candidates import Candidate
-from tactful_training.config.config_schema import Config, Quantisation
+from tactful_training.config.config_schema import Config, QuantisationConfig
 
 
 def measured(name: str, macro: float, evidence: float | None = 0.8) -> Any:
@@ -24,7 +24,7 @@ def measured(name: str, macro: float, evidence: float | None = 0.8) -> Any:
 
 @pytest.fixture
 def gate(make_config: Callable[..., Config]) -> Callable[..., Choice]:
-    config: Quantisation = make_config().quantisation
+    config: QuantisationConfig = make_config().quantisation
     assert (config.max_macro_f1_loss, config.max_evidence_loss) == (0.005, 0.01)
 
     def run(*candidates: tuple[Any, float]) -> Choice:

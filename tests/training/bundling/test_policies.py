@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tactful import Classifier
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.rethresholding import next_version
-from tactful_training.bundling.threshold_goals import choose, read_goals, too_rare, unmet
+from tactful_training.bundling.threshold_goals import choose_by_goals, read_goals, too_rare, unmet
 from tactful_training.commands.thresholds import thresholds
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ConfigError, DataError
@@ -51,7 +51,9 @@ def answers(count: int = 400) -> Answers:
 @pytest.mark.parametrize(("figure", "least"), [("precision", 0.9), ("recall", 0.9)])
 def test_the_threshold_meets_its_goal_and_is_the_best_that_does(figure: str, least: float) -> None:
     data = answers()
-    [chosen] = choose(read_goals([f"apology: {figure}>={least}"], TASKS), data, resamples=100)
+    [chosen] = choose_by_goals(
+        read_goals([f"apology: {figure}>={least}"], TASKS), data, resamples=100
+    )
     assert chosen.threshold is not None
     truth, scores = data.truth[:, 0] == 1, data.scores[:, 0]
 
@@ -76,11 +78,11 @@ def test_a_goal_that_cannot_be_met_says_what_comes_nearest() -> None:
     data = answers()
     truth = data.truth[:, 0] == 1
     data.scores[:, 0] = np.where(truth, 0.2, np.linspace(0.3, 0.9, len(truth)))  # all wrong
-    chosen = choose(read_goals(["apology: precision>=0.99"], TASKS), data, resamples=20)
+    chosen = choose_by_goals(read_goals(["apology: precision>=0.99"], TASKS), data, resamples=20)
     assert chosen[0].threshold is None
     assert "no threshold reaches it on these rows" in unmet(chosen)[0]
     with pytest.raises(DataError, match="rows carry gratitude; at least 10"):
-        choose(read_goals(["gratitude: recall>=0.5"], TASKS), data)
+        choose_by_goals(read_goals(["gratitude: recall>=0.5"], TASKS), data)
 
 
 def test_policies_are_texts_or_files_and_the_last_one_counts(tmp_path: Path) -> None:
@@ -138,14 +140,14 @@ def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
 def test_every_label_means_those_with_enough_rows() -> None:
     data = answers()
     goals = read_goals(["*: recall>=0.8"], TASKS)
-    assert [each.goal.label for each in choose(goals, data, resamples=20)] == ["apology"]
+    assert [each.goal.label for each in choose_by_goals(goals, data, resamples=20)] == ["apology"]
     assert {goal.label: rows for goal, rows in too_rare(goals, data).items()} == {"gratitude": 2}
     named = read_goals(["*: recall>=0.8", "gratitude: recall>=0.8"], TASKS)
     with pytest.raises(DataError, match="only 2 rows carry gratitude; at least 10"):
-        choose(named, data, resamples=20)
+        choose_by_goals(named, data, resamples=20)
     data.truth[:] = 0
     with pytest.raises(DataError, match="no label has 10 rows or more"):
-        choose(goals, data, resamples=20)
+        choose_by_goals(goals, data, resamples=20)
 
 
 def test_versions_count_up() -> None:

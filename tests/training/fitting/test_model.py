@@ -12,7 +12,7 @@ from transformers import DistilBertConfig, DistilBertModel, PreTrainedModel
 
 from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.config.config_schema import Model as ModelConfig
+from tactful_training.config.config_schema import ModelConfig
 from tactful_training.fitting.encoder import EncoderSource, load_encoder
 from tactful_training.fitting.model import (
     Dropout,

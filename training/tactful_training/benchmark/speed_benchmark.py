@@ -26,7 +26,7 @@ from tactful_training.benchmark.compared_systems import SYSTEMS, Setting, System
 from tactful_training.benchmark.operator_costs import operations_per_token, peak
 from tactful_training.bundling.fusion import fuse
 from tactful_training.config.config_file import load_config
-from tactful_training.config.config_schema import Encoder as EncoderConfig
+from tactful_training.config.config_schema import EncoderConfig
 from tactful_training.fitting.encoder import find_encoder, load_encoder
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.onnx_export import export_onnx
@@ -34,7 +34,7 @@ from tactful_training.fitting.onnx_export import export_onnx
 OURS = "tactful"
 OURS_FP32 = "tactful, fp32"
 _WARM_UP = 64  # replies
-Item = TypeVar("Item")
+Element = TypeVar("Element")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Benchmark:
     installed: dict[str, int]
 
 
-def evenly_spread(rows: Sequence[Item], count: int) -> list[Item]:
+def evenly_spread(rows: Sequence[Element], count: int) -> list[Element]:
     """So many of the rows, from all over them: neighbours are alike in length and kind."""
     count = min(count, len(rows))
     return [rows[index * len(rows) // count] for index in range(count)]

@@ -20,7 +20,7 @@ from tactful.reading.session import Session
 from tactful.reading.threads import Workers
 from tactful_training.bundling.calibration import calibrate
 from tactful_training.bundling.candidates import Builder, Candidate, Parity, check_parity
-from tactful_training.config.config_schema import Config, Quantisation
+from tactful_training.config.config_schema import Config, QuantisationConfig
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ExportError
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
@@ -169,7 +169,7 @@ def quality(measured: Measured) -> dict[str, float]:
 def choose(
     measured: Sequence[Measured],
     rates: Sequence[float],
-    config: Quantisation,
+    config: QuantisationConfig,
     failed: Mapping[str, str] | None = None,
 ) -> Choice:
     """Take the fastest candidate whose figures stay within the allowed losses of fp32's.
@@ -208,7 +208,9 @@ def choice_lines(choice: Choice) -> list[str]:
     return lines + [f"{name}: {reason}" for name, reason in choice.failed.items()]
 
 
-def _too_low(figures: dict[str, float], at_least: dict[str, float], config: Quantisation) -> str:
+def _too_low(
+    figures: dict[str, float], at_least: dict[str, float], config: QuantisationConfig
+) -> str:
     """Which figures lost too much against fp32; empty where none did."""
     lines = []
     for name, reference in at_least.items():

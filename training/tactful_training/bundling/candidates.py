@@ -21,7 +21,7 @@ from tactful.reading.stream import Pair
 from tactful.reading.tasks import Tasks
 from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed, quiet
 from tactful_training.bundling.quantisation import activation_ranges, quantise
-from tactful_training.config.config_schema import CandidateName, Quantisation
+from tactful_training.config.config_schema import CandidateName, QuantisationConfig
 from tactful_training.errors import ExportError
 
 FP32 = "fp32"
@@ -62,7 +62,7 @@ class Builder:
         self,
         exported: bytes,
         encoder: transformers.PreTrainedConfig,
-        config: Quantisation,
+        config: QuantisationConfig,
         replies: Sequence[Pair],
         encoding: ReplyEncoding,
         tasks: Tasks,

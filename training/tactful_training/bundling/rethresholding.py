@@ -23,7 +23,7 @@ from tactful_training.bundling.manifest_and_goldens import safe_pairs
 from tactful_training.bundling.threshold_goals import (
     Chosen,
     Goal,
-    choose,
+    choose_by_goals,
     read_goals,
     too_rare,
     unmet,
@@ -119,7 +119,7 @@ def _card(bundle: Bundle, chosen: Sequence[Chosen], evaluation: Evaluation) -> s
             f"{e.value:.3f} ({e.low:.3f} to {e.high:.3f})"
             for e in (each.figures[name] for name in ("precision", "recall", "rate"))
         ]
-        goal = f"{each.goal.figure} >= {each.goal.least:g}"
+        goal = f"{each.goal.metric} >= {each.goal.least:g}"
         cells = [f"`{each.goal.label}`", goal, f"{each.before:.3f}", f"{each.threshold:.3f}"]
         lines.append(f"| {' | '.join([*cells, *figures])} |")
     return "\n".join(lines) + "\n"
@@ -165,7 +165,7 @@ def choose_and_write(
         out = _beside(source, bundle.manifest["name"], next_version(bundle.manifest["version"]))
     check_target(out)
     answers = answers_by(classifier, labelled.rows, labelled.tasks)
-    chosen, left_out = choose(goals, answers), too_rare(goals, answers)
+    chosen, left_out = choose_by_goals(goals, answers), too_rare(goals, answers)
     if unmet(chosen):
         return ChoosingResult(chosen, left_out)
     evaluation = evaluate_answers(_decided_anew(answers, chosen), slices=())

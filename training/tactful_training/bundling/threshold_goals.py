@@ -28,7 +28,7 @@ from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import estimate_to_dict, number
 from tactful_training.evaluation.quality_metrics import decision_counts, precision_recall_f1, ratio
 
-Figure = Literal["precision", "recall"]
+Metric = Literal["precision", "recall"]
 _GOAL = re.compile(r"(precision|recall)\s*>=\s*([0-9]*\.?[0-9]+)")
 _EVERY = "*"
 LEAST_POSITIVES = 10
@@ -42,19 +42,19 @@ class Goal:
     Attributes:
         task: its task.
         label: the label.
-        figure: precision or recall.
+        metric: precision or recall.
         least: the value that it must reach, 0 to 1.
         every: whether it is asked of all labels, so that one too rare to be measured is left out.
     """
 
     task: str
     label: str
-    figure: Figure
+    metric: Metric
     least: float
     every: bool = False
 
     def __str__(self) -> str:
-        return f"{self.task}/{self.label}: {self.figure}>={self.least:g}"
+        return f"{self.task}/{self.label}: {self.metric}>={self.least:g}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Chosen:
         return {
             "task": self.goal.task,
             "label": self.goal.label,
-            "goal": f"{self.goal.figure}>={self.goal.least:g}",
+            "goal": f"{self.goal.metric}>={self.goal.least:g}",
             "met": self.threshold is not None,
             "before": self.before,
             "threshold": None if self.threshold is None else number(self.threshold),
@@ -107,14 +107,14 @@ def read_goals(texts: Sequence[str], tasks: Tasks) -> list[Goal]:
                 f"policy {name}: {asked!r}: write precision>=0.9 or recall>=0.9, above 0 to 1"
             )
         for task, label in _named(name, tasks):
-            figure: Figure = "precision" if match[1] == "precision" else "recall"
-            goals[task, label] = Goal(task, label, figure, float(match[2]), name == _EVERY)
+            metric: Metric = "precision" if match[1] == "precision" else "recall"
+            goals[task, label] = Goal(task, label, metric, float(match[2]), name == _EVERY)
     if not goals:
         raise ConfigError("no policy is given; for example --policy 'apology: precision>=0.9'")
     return list(goals.values())
 
 
-def choose(
+def choose_by_goals(
     goals: Sequence[Goal], answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Chosen]:
     """The threshold for every goal, those left out by `too_rare` aside.
@@ -165,7 +165,7 @@ def _choose(goal: Goal, answers: Answers, drawn: Resamples) -> Chosen:
     hits = (decided & (truth == 1)).sum(axis=1).astype(float)
     false = (decided & (truth == 0)).sum(axis=1).astype(float)
     precision, recall, _ = precision_recall_f1(hits, false, support - hits)
-    asked, other = (precision, recall) if goal.figure == "precision" else (recall, precision)
+    asked, other = (precision, recall) if goal.metric == "precision" else (recall, precision)
     asked, other = np.nan_to_num(asked, nan=-1.0), np.nan_to_num(other, nan=-1.0)
     meets = asked >= goal.least
     best = int(np.where(meets, other, -2.0).argmax()) if meets.any() else int(asked.argmax())
@@ -258,7 +258,7 @@ def unmet(chosen: Sequence[Chosen]) -> list[str]:
     """A line for each goal that no threshold meets."""
     return [
         f"{each.goal}: no threshold reaches it on these rows; the nearest has "
-        f"{each.goal.figure} {each.figures[each.goal.figure].value:.3f}"
+        f"{each.goal.metric} {each.figures[each.goal.metric].value:.3f}"
         for each in chosen
         if each.threshold is None or math.isnan(each.threshold)
     ]
@@ -274,7 +274,7 @@ def render_chosen(chosen: Sequence[Chosen]) -> Table:
         now = "not met" if each.threshold is None else f"{each.threshold:.3f}"
         table.add_row(
             Text(each.goal.label),
-            f"{each.goal.figure} >= {each.goal.least:g}",
+            f"{each.goal.metric} >= {each.goal.least:g}",
             f"{each.before:.3f}",
             now,
             *(_estimate(each.figures[name]) for name in ("precision", "recall", "rate")),

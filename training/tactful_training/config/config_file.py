@@ -17,22 +17,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tactful.strict_json import canonical_json, sha256_hex
-from tactful_training.config.config_schema import Config, Encoder, Encoding, Model, Training
+from tactful_training.config.config_schema import Config
 from tactful_training.config.shipped_files import DEFAULT_CONFIG, find_config
 from tactful_training.config.strict_yaml import YamlError, parse_yaml
 from tactful_training.errors import ConfigError
-
-__all__ = [
-    "Config",
-    "Encoder",
-    "Encoding",
-    "Model",
-    "Training",
-    "digest",
-    "flat",
-    "load_config",
-    "training_settings",
-]
 
 Scalar = str | int | float | bool | None
 

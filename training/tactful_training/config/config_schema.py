@@ -21,14 +21,14 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Data(_Section):
+class DataConfig(_Section):
     """What to train on."""
 
     folder: _Text
     limit: _Count | None
 
 
-class Encoder(_Section):
+class EncoderConfig(_Section):
     """The pretrained encoder and the digest its weights must have."""
 
     name: _Text
@@ -36,7 +36,7 @@ class Encoder(_Section):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 
 
-class Encoding(_Section):
+class EncodingConfig(_Section):
     """How a reply and its context become tokens."""
 
     max_tokens: Annotated[int, Field(ge=8, le=MAX_TOKENS)]
@@ -45,7 +45,7 @@ class Encoding(_Section):
     use_context: bool
 
     @model_validator(mode="after")
-    def _windows_advance(self) -> Encoding:
+    def _windows_advance(self) -> EncodingConfig:
         _ = self.limits
         return self
 
@@ -55,7 +55,7 @@ class Encoding(_Section):
         return EncodingLimits(**self.model_dump())
 
 
-class Model(_Section):
+class ModelConfig(_Section):
     """Regularisation and what is trained of the encoder."""
 
     dropout: _Fraction
@@ -64,7 +64,7 @@ class Model(_Section):
     freeze_word_embeddings: bool
 
 
-class Loss(_Section):
+class LossConfig(_Section):
     """What the parts of the loss weigh; a task that is not named weighs 1."""
 
     task_weights: dict[str, _Weight]
@@ -72,7 +72,7 @@ class Loss(_Section):
     label_smoothing: _Fraction
 
 
-class Training(_Section):
+class TrainingConfig(_Section):
     """The optimiser and its schedule."""
 
     epochs: _Count
@@ -88,14 +88,14 @@ class Training(_Section):
     precision: Literal["auto", "fp32", "bf16"]
 
 
-class Calibration(_Section):
+class CalibrationConfig(_Section):
     """Calibration and thresholds, on the validation split."""
 
     min_positives: _Count
     threshold_pull: _Weight
 
 
-class Export(_Section):
+class ExportConfig(_Section):
     """The ONNX graph and how closely it must reproduce the trained model."""
 
     # 20 is the last one of PyTorch's TorchScript exporter.
@@ -113,7 +113,7 @@ CandidateName = Literal[
 ]
 
 
-class Quantisation(_Section):
+class QuantisationConfig(_Section):
     """Which int8 candidates are tried, and what quality one may cost."""
 
     candidates: list[CandidateName]
@@ -123,32 +123,32 @@ class Quantisation(_Section):
     keep_fp32: list[_Text]
 
     @model_validator(mode="after")
-    def _each_once(self) -> Quantisation:
+    def _each_once(self) -> QuantisationConfig:
         if len(set(self.candidates)) < len(self.candidates):
             raise ValueError("candidates must name each candidate once")
         return self
 
 
-class Goldens(_Section):
+class GoldensConfig(_Section):
     """The examples that a bundle carries to check itself."""
 
     count: _Count
 
 
-class Evaluation(_Section):
+class EvaluationConfig(_Section):
     """Bootstrap intervals."""
 
     resamples: _Count
 
 
-class Tracking(_Section):
+class TrackingConfig(_Section):
     """Where MLflow files the run, and whether its bundle becomes a registered model."""
 
     experiment: _Text
     register_model: bool
 
 
-class Range(_Section):
+class SweepRange(_Section):
     """Numbers from ``low`` to ``high``; whole ones where both are whole."""
 
     low: int | float
@@ -157,7 +157,7 @@ class Range(_Section):
     step: int | float | None = None
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Range:
+    def _makes_sense(self) -> SweepRange:
         if not self.low < self.high:
             raise ValueError("low must be below high")
         if self.log and (self.low <= 0 or self.step is not None):
@@ -167,18 +167,18 @@ class Range(_Section):
         return self
 
 
-class Choices(_Section):
+class SweepChoices(_Section):
     """Some values, in no order."""
 
     choices: Annotated[list[str | int | float | bool | None], Field(min_length=1)]
 
 
-class Sweep(_Section):
+class SweepConfig(_Section):
     """What ``tactful sweep`` tries; no part of a training."""
 
     trials: _Count
     pruning: bool
-    space: dict[str, Range | Choices]
+    space: dict[str, SweepRange | SweepChoices]
 
 
 class Config(_Section):
@@ -187,16 +187,16 @@ class Config(_Section):
     name: _Slug
     version: _Slug
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    data: Data
-    encoder: Encoder
-    encoding: Encoding
-    model: Model
-    loss: Loss
-    training: Training
-    calibration: Calibration
-    export: Export
-    quantisation: Quantisation
-    goldens: Goldens
-    evaluation: Evaluation
-    tracking: Tracking
-    sweep: Sweep
+    data: DataConfig
+    encoder: EncoderConfig
+    encoding: EncodingConfig
+    model: ModelConfig
+    loss: LossConfig
+    training: TrainingConfig
+    calibration: CalibrationConfig
+    export: ExportConfig
+    quantisation: QuantisationConfig
+    goldens: GoldensConfig
+    evaluation: EvaluationConfig
+    tracking: TrackingConfig
+    sweep: SweepConfig

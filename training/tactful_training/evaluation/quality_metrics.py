@@ -22,13 +22,13 @@ from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.bootstrap import Doubles, Resamples, Statistic
 
-T = TypeVar("T")
+Column = TypeVar("Column")
 BINS = 10
 PER_LABEL = ("precision", "recall", "f1", "average_precision")
 MACRO_OF_ALL = "macro_f1_all"
 """Macro F1 of all labels, the rarest too, as others publish it."""
 # Least rows of a label that macro F1 counts: below, one row more or less moves F1 by tenths.
-LEAST_POSITIVES = {"multilabel": 10, "single": 5}
+MACRO_LEAST_ROWS = {"multilabel": 10, "single": 5}
 
 
 def ratio(part: Doubles, whole: Doubles) -> Doubles:
@@ -103,7 +103,7 @@ class TaskFigures:
 
     def __init__(self, task: Task, truth: NDArray[Any], drawn: Resamples) -> None:
         self.support = np.nansum(truth, axis=0)
-        self.counted = self.support >= LEAST_POSITIVES[task.kind]
+        self.counted = self.support >= MACRO_LEAST_ROWS[task.kind]
         self._task, self._truth, self._drawn = task, truth, drawn
 
     def statistic(self, scores: NDArray[Any], decisions: NDArray[np.bool_]) -> Statistic:
@@ -120,7 +120,9 @@ class TaskFigures:
 
         return statistic
 
-    def named(self, columns: Sequence[T]) -> tuple[dict[str, T], dict[str, dict[str, T]]]:
+    def named(
+        self, columns: Sequence[Column]
+    ) -> tuple[dict[str, Column], dict[str, dict[str, Column]]]:
         """The headline figures by name, and those of `PER_LABEL` by label."""
         *per_label, macro, micro, of_all = columns
         size = len(self._task.labels)

@@ -17,8 +17,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from tactful_training.config.config_schema import Encoder as EncoderConfig
-from tactful_training.config.config_schema import Model as ModelConfig
+from tactful_training.config.config_schema import EncoderConfig, ModelConfig
 from tactful_training.errors import EncoderError
 
 WEIGHTS = "model.safetensors"

@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from tactful_training.config.config_schema import Training as TrainingConfig
+from tactful_training.config.config_schema import TrainingConfig
 from tactful_training.fitting.encoder import quiet_transformers
 from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
 from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows

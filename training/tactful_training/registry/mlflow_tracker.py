@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-Entry = TypeVar("Entry")
+LogEntry = TypeVar("LogEntry")
 BUNDLE = "bundle"
 """Folder of the run's artifacts that holds the bundle."""
-KIND = "tactful.kind"
+RUN_KIND = "tactful.kind"
 """Tag that tells runs of training, promotion and sweep apart."""
 # MLflow's own limits on one request.
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE, _LONGEST = 1000, 100, 6000
@@ -199,7 +199,7 @@ def _continues(client: MlflowClient, run_id: str) -> bool:
     return True
 
 
-def _chunks(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+def _chunks(entries: Sequence[LogEntry], size: int) -> Iterator[list[LogEntry]]:
     for start in range(0, len(entries), size):
         yield list(entries[start : start + size])
 

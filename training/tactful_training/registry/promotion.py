@@ -23,11 +23,11 @@ from tactful_training.errors import DataError, RunError
 from tactful_training.evaluation.bundle_comparison import Comparison, compare, shared_tasks
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
-from tactful_training.registry.mlflow_tracker import KIND, Tracker, connect
+from tactful_training.registry.mlflow_tracker import RUN_KIND, Tracker, connect
 from tactful_training.registry.model_registration import CHAMPION, MODEL, find_alias
 from tactful_training.registry.promotion_policy import (
     Check,
-    Policy,
+    PromotionPolicy,
     Verdict,
     check_against,
     check_alone,
@@ -68,7 +68,7 @@ class Decision:
 
 
 def promote(
-    policy: Policy,
+    policy: PromotionPolicy,
     *,
     challenger: str,
     champion: str | None = None,
@@ -110,7 +110,7 @@ def promote(
 
 
 def _measure(
-    policy: Policy, challenger: str, champion: str | None, data: str, split: str
+    policy: PromotionPolicy, challenger: str, champion: str | None, data: str, split: str
 ) -> tuple[list[Check], Evaluation, Comparison | None]:
     new = Classifier.load(challenger)
     if champion is None:
@@ -144,7 +144,7 @@ def _carry_out(
         load_config().tracking.experiment,
         f"promotion of version {decision.challenger}",
         None,
-        {KIND: "promotion", "mlflow.source.name": "tactful promote"},
+        {RUN_KIND: "promotion", "mlflow.source.name": "tactful promote"},
     )
     run = tracker.run_id
     if run is None:

@@ -26,52 +26,52 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Rule(_Section):
+class FigureRule(_Section):
     """What is asked of one figure against the champion: a gain, or not to be worse."""
 
     gain: _Share | None = None
     margin: _Share | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Rule:
+    def _one_of_both(self) -> FigureRule:
         if (self.gain is None) == (self.margin is None):
             raise ValueError("give either gain or margin")
         return self
 
 
-class Labels(_Section):
+class LabelRule(_Section):
     """How much worse the F1 of any label may surely be."""
 
     max_drop: _Share
 
 
-class Calibration(_Section):
+class CalibrationRule(_Section):
     """Largest expected calibration error of a task, and its largest increase."""
 
     max_error: _Share
     max_increase: _Share
 
 
-class Speed(_Section):
+class CostRule(_Section):
     """Largest factor on the time of a reply and on the size of the model."""
 
     max_slowdown: _Factor
     max_growth: _Factor
 
 
-class Policy(_Section):
+class PromotionPolicy(_Section):
     """A whole policy; ``configs/promotion.yaml`` says what each key means."""
 
     data: Annotated[str, Field(min_length=1)]
     split: Annotated[str, Field(min_length=1)]
     floors: dict[str, _Share]
-    overall: dict[str, Rule]
-    labels: Labels
-    calibration: Calibration
-    speed: Speed
+    overall: dict[str, FigureRule]
+    labels: LabelRule
+    calibration: CalibrationRule
+    speed: CostRule
 
 
-def load_policy(name: str | Path | None = None) -> Policy:
+def load_policy(name: str | Path | None = None) -> PromotionPolicy:
     """Read a policy file.
 
     Args:
@@ -82,7 +82,7 @@ def load_policy(name: str | Path | None = None) -> Policy:
     """
     path = find_config(DEFAULT_POLICY if name is None else name)
     try:
-        return Policy.model_validate(parse_yaml(path.read_text("utf-8-sig")))
+        return PromotionPolicy.model_validate(parse_yaml(path.read_text("utf-8-sig")))
     except (OSError, UnicodeDecodeError, YamlError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
@@ -94,7 +94,7 @@ def load_policy(name: str | Path | None = None) -> Policy:
         ) from error
 
 
-def missed_floors(policy: Policy, figures: Mapping[str, Estimate]) -> list[str]:
+def missed_floors(policy: PromotionPolicy, figures: Mapping[str, Estimate]) -> list[str]:
     """A line for each floor that the headline figures of a model do not reach."""
     lines = []
     for name, floor in policy.floors.items():
@@ -106,7 +106,7 @@ def missed_floors(policy: Policy, figures: Mapping[str, Estimate]) -> list[str]:
     return lines
 
 
-Outcome = Literal["passed", "unproven", "harmful"]
+CheckOutcome = Literal["passed", "unproven", "harmful"]
 Verdict = Literal["promoted", "held", "refused"]
 
 
@@ -121,7 +121,7 @@ class Check:
     """
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     reason: str
 
 
@@ -134,7 +134,7 @@ def verdict(checks: Sequence[Check]) -> Verdict:
 
 
 def check_alone(
-    policy: Policy, figures: Mapping[str, Estimate], evaluation: Evaluation
+    policy: PromotionPolicy, figures: Mapping[str, Estimate], evaluation: Evaluation
 ) -> list[Check]:
     """What is asked of any champion: floors and calibration.
 
@@ -150,13 +150,13 @@ def check_alone(
     limit = policy.calibration.max_error
     for name, task in evaluation.tasks.items():
         error = task.ece.value
-        outcome: Outcome = "passed" if error <= limit else "harmful"
+        outcome: CheckOutcome = "passed" if error <= limit else "harmful"
         reason = f"calibration error of {name} is {error:.3f}; at most {limit:g}"
         checks.append(Check(f"calibration {name}", outcome, reason))
     return checks
 
 
-def check_against(policy: Policy, comparison: Comparison) -> list[Check]:
+def check_against(policy: PromotionPolicy, comparison: Comparison) -> list[Check]:
     """What is asked of a challenger against the champion (B against A)."""
     return [
         *(_overall(name, rule, comparison) for name, rule in policy.overall.items()),
@@ -166,7 +166,7 @@ def check_against(policy: Policy, comparison: Comparison) -> list[Check]:
     ]
 
 
-def _overall(name: str, rule: Rule, comparison: Comparison) -> Check:
+def _overall(name: str, rule: FigureRule, comparison: Comparison) -> Check:
     figure = _figure(name, comparison)
     title = f"overall {name}"
     if figure is None:
@@ -176,7 +176,7 @@ def _overall(name: str, rule: Rule, comparison: Comparison) -> Check:
     if rule.gain is not None:
         if each.value >= rule.gain and each.low > 0:
             return Check(title, "passed", f"{says}: a gain")
-        outcome: Outcome = "harmful" if each.high < 0 else "unproven"
+        outcome: CheckOutcome = "harmful" if each.high < 0 else "unproven"
         lacking = "surely worse" if outcome == "harmful" else "a gain is not shown"
         return Check(title, outcome, f"{says}: {lacking}; at least {rule.gain:+g}, surely above 0")
     margin = rule.margin or 0.0
@@ -195,7 +195,7 @@ def _figure(name: str, comparison: Comparison) -> Difference | None:
     return None if found is None else found.headline.get(key)
 
 
-def _labels(policy: Policy, comparison: Comparison) -> Iterator[Check]:
+def _labels(policy: PromotionPolicy, comparison: Comparison) -> Iterator[Check]:
     drop = policy.labels.max_drop
     worse = [
         f"F1 of {name} changes by {each.value:+.3f} ({each.low:+.3f} to {each.high:+.3f}): surely "
@@ -209,7 +209,7 @@ def _labels(policy: Policy, comparison: Comparison) -> Iterator[Check]:
         yield Check("labels", "passed", f"no label is surely worse by more than {drop:g}")
 
 
-def _calibration(policy: Policy, comparison: Comparison) -> Iterator[Check]:
+def _calibration(policy: PromotionPolicy, comparison: Comparison) -> Iterator[Check]:
     limit = policy.calibration.max_increase
     for name, task in comparison.tasks.items():
         change = task.headline["ece"].b - task.headline["ece"].a
@@ -220,7 +220,7 @@ def _calibration(policy: Policy, comparison: Comparison) -> Iterator[Check]:
         )
 
 
-def _costs(policy: Policy, comparison: Comparison) -> Iterator[Check]:
+def _costs(policy: PromotionPolicy, comparison: Comparison) -> Iterator[Check]:
     time, limit = comparison.costs.slowdown, policy.speed.max_slowdown
     says = (
         f"time of a reply is {time.value:.2f} ({time.low:.2f} to {time.high:.2f}) times the "
@@ -232,5 +232,5 @@ def _costs(policy: Policy, comparison: Comparison) -> Iterator[Check]:
     else:
         yield Check("speed", "passed", says + ": not surely slower" * (time.value > limit))
     growth, limit = comparison.costs.growth, policy.speed.max_growth
-    outcome: Outcome = "passed" if growth <= limit else "harmful"
+    outcome: CheckOutcome = "passed" if growth <= limit else "harmful"
     yield Check("size", outcome, f"size is {growth:.2f} times the champion's; at most {limit:g}")

@@ -21,7 +21,7 @@ _COLUMNS = 4
 _GRID = np.arange(1, 100) / 100
 
 
-def run_figures(
+def draw_run_plots(
     epochs: Sequence[Epoch], evaluations: Mapping[str, Evaluation]
 ) -> Iterator[tuple[str, Figure]]:
     """All figures of a run, by the name of their file.

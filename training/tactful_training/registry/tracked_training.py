@@ -20,7 +20,7 @@ from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.resuming import WorkFolder
 from tactful_training.fitting.training_inputs import TrainingInputs
-from tactful_training.registry.mlflow_tracker import BUNDLE, KIND, Tracker, parts
+from tactful_training.registry.mlflow_tracker import BUNDLE, RUN_KIND, Tracker, parts
 from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors
 
@@ -45,7 +45,7 @@ class TrackedRun:
     """
 
     def __init__(self, work: WorkFolder, tags: Mapping[str, str] | None = None) -> None:
-        self._tags = {KIND: "training", "mlflow.source.name": "tactful train", **(tags or {})}
+        self._tags = {RUN_KIND: "training", "mlflow.source.name": "tactful train", **(tags or {})}
         self.tracker = Tracker()
         self.registration: Registration | None = None
         self._work = work
@@ -164,9 +164,9 @@ def _log_inputs(client: MlflowClient, run: str, inputs: TrainingInputs) -> None:
 def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
     # It would tell that it builds a cache of fonts.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    from tactful_training.registry.run_plots import run_figures
+    from tactful_training.registry.run_plots import draw_run_plots
 
-    for name, figure in run_figures(record.fitted.epochs, record.evaluations):
+    for name, figure in draw_run_plots(record.fitted.epochs, record.evaluations):
         client.log_figure(run, figure, f"figures/{name}")
     there = {each.path for each in client.list_artifacts(run, "evaluation")}
     for split, evaluation in record.evaluations.items():
