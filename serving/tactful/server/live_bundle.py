@@ -30,7 +30,7 @@ class NotReady(Failure):
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
-    address: str
+    address: str  # as it was given: a link may point elsewhere by the next reload
     classifier: Classifier
 
     def __call__(self, pairs: Sequence[Pair]) -> list[Outcome]:

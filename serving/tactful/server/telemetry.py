@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -44,83 +45,36 @@ class ServiceMetrics:
     """The figures of one process, or under `SHARED_FOLDER` of all workers together."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        by = ("route", "method", "status")
-        self._requests = Counter(
-            "tactful_http_requests", "Requests answered.", by, registry=registry
-        )
-        self._seconds = Histogram(
-            "tactful_http_request_seconds",
-            "From the head of a request to the end of its answer.",
-            by,
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._failures = Counter(
-            "tactful_failures",
-            "Requests and items that got no reading, by cause.",
-            ("cause",),
-            registry=registry,
-        )
-        self._queue = Gauge(
-            "tactful_queue_tokens",
-            "Estimated tokens that wait to be read.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
-        self._ready = Gauge(
-            "tactful_ready",
-            "1 where a verified bundle serves and requests are taken.",
-            multiprocess_mode="livemin",
-            registry=registry,
-        )
-        self._batch_items = Histogram(
-            "tactful_batch_items", "Replies of a batch.", buckets=_ITEMS, registry=registry
-        )
-        self._batch_tokens = Histogram(
-            "tactful_batch_tokens",
-            "Estimated tokens of a batch.",
-            buckets=_TOKENS,
-            registry=registry,
-        )
-        self._batch_seconds = Histogram(
-            "tactful_batch_seconds",
-            "Time that the model took for a batch.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._tokens = Counter(
-            "tactful_tokens",
-            "Estimated tokens read; its rate is tokens a second.",
-            registry=registry,
-        )
-        self._replies = Counter("tactful_replies", "Replies read.", registry=registry)
-        self._truncated = Counter(
-            "tactful_truncated_replies", "Replies whose end was not read.", registry=registry
-        )
-        self._decisions = Counter(
-            "tactful_decisions",
-            "Replies that got a label; over tactful_replies_total it is the decision rate.",
-            ("task", "label"),
-            registry=registry,
-        )
-        self._scores = Histogram(
-            "tactful_score",
-            "Calibrated scores, whether decided or not.",
-            ("task", "label"),
-            buckets=_SCORES,
-            registry=registry,
-        )
-        self._reloads = Counter(
-            "tactful_reloads", "Bundles loaded or refused.", ("outcome",), registry=registry
-        )
-        self._bundle = Gauge(
-            "tactful_bundle_info",
-            "1 for the bundle that serves.",
-            ("bundle",),
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        by, each = ("route", "method", "status"), ("task", "label")
+        self._requests = counter("tactful_http_requests", "Requests answered.", by)
+        told = "From the head of a request to the end of its answer."
+        self._seconds = histogram("tactful_http_request_seconds", told, by, buckets=_SECONDS)
+        told = "Requests and items that got no reading, by cause."
+        self._failures = counter("tactful_failures", told, ("cause",))
+        told = "Estimated tokens that wait to be read."
+        self._queue = gauge("tactful_queue_tokens", told, multiprocess_mode="livesum")
+        told = "1 where a verified bundle serves and requests are taken."
+        self._ready = gauge("tactful_ready", told, multiprocess_mode="livemin")
+        self._batch_items = histogram("tactful_batch_items", "Replies of a batch.", buckets=_ITEMS)
+        told = "Estimated tokens of a batch."
+        self._batch_tokens = histogram("tactful_batch_tokens", told, buckets=_TOKENS)
+        told = "Time that the model took for a batch."
+        self._batch_seconds = histogram("tactful_batch_seconds", told, buckets=_SECONDS)
+        told = "Estimated tokens read; its rate is tokens a second."
+        self._tokens = counter("tactful_tokens", told)
+        self._replies = counter("tactful_replies", "Replies read.")
+        self._truncated = counter("tactful_truncated_replies", "Replies whose end was not read.")
+        told = "Replies that got a label; over tactful_replies_total it is the decision rate."
+        self._decisions = counter("tactful_decisions", told, each)
+        told = "Calibrated scores, whether decided or not."
+        self._scores = histogram("tactful_score", told, each, buckets=_SCORES)
+        self._reloads = counter("tactful_reloads", "Bundles loaded or refused.", ("outcome",))
+        told = "1 for the bundle that serves."
+        self._bundle = gauge("tactful_bundle_info", told, ("bundle",), multiprocess_mode="livemax")
         self._bundle_id: str | None = None
         self._observers: dict[tuple[str, str], Callable[[float], None]] = {}
 
