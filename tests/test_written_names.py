@@ -146,6 +146,8 @@ def test_what_docstrings_refer_to_exists() -> None:
     for path in MODULES:
         text = "\n".join(docstrings(path))
         lost += [f"{named(path)}: {name}" for name in lost_files(text)]
+        if path.is_relative_to(ROOT / "tests"):
+            continue
         for code in re.findall(r"(?<!`)`([A-Za-z_][\w.]*)(?:\(\))?`(?!`)", text):
             if not set(code.split(".")) <= words:
                 lost.append(f"{named(path)}: {code}")
