@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 from tactful.batch.arrow_values import TEXT, ColumnType, merged
 from tactful.batch.csv_format import write_csv
 from tactful.batch.job_files import (
+    can_be_read_once,
     check_replaceable,
     described,
     find_files,
     find_targets,
-    keep_standard_input,
+    keep_stream,
 )
 from tactful.batch.job_parts import (
     LINE,
@@ -32,7 +33,7 @@ from tactful.batch.job_parts import (
 )
 from tactful.batch.job_spec import JobSpec, Part, Target
 from tactful.batch.job_summary import JobProgress, PartReport, Summary, summarize
-from tactful.batch.job_workspace import Workspace, writing
+from tactful.batch.job_workspace import DamagedError, Workspace, was_made, writing
 from tactful.batch.parquet_format import ParquetReader, stored_tables, typed_tables, write_parquet
 from tactful.batch.score_command import STANDARD, ResultOptions, RunOptions
 from tactful.batch.table_formats import Format, compressing
@@ -100,23 +101,23 @@ def score(
 
         require_ray()
     given_input, given_output = str(input), str(output)
-    files = [] if given_input == STANDARD else find_files(given_input, input_format)
-    many = given_input != STANDARD and not Path(given_input).is_file()
+    path = Path(given_output)
+    once = can_be_read_once(given_input)
+    files = [] if once else find_files(given_input, input_format, path)
+    many = not once and not Path(given_input).is_file()
+    find_targets(given_output, files, output_format, many=many)  # before anything is made
     from tactful.classifier import Classifier  # brings onnxruntime: not before it is needed
 
     with contextlib.ExitStack() as stack:
-        path = Path(given_output)
         if given_output == STANDARD:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "stdout"
-        elif files:
-            find_targets(given_output, files, output_format, many=many)  # before anything is made
         workspace = stack.enter_context(Workspace(path))
         progress = stack.enter_context(JobProgress(console))
-        if given_input == STANDARD:
-            progress.say("reading standard input")
+        if once:
+            progress.say("reading standard input" if given_input == STANDARD else "reading a pipe")
             with writing(workspace.folder):
-                files = [keep_standard_input(workspace.stdin, input_format)]
-        if not workspace.has_record:
+                files = [keep_stream(given_input, workspace.stream, input_format)]
+        if not was_made(path):
             check_replaceable(path, set(), overwrite=overwrite)
         targets = find_targets(given_output, files, output_format, many=many)
         progress.say(f"loading {bundle}")
@@ -208,6 +209,8 @@ class _Job:
             self._make(fingerprint)
         except ColumnTakenError:
             workspace.forget()  # the same command would always end here
+            raise
+        except DamagedError:
             raise
         except JobError as error:
             if workspace.last is not None:

@@ -6,12 +6,15 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from tactful.batch.job_spec import Source, Target
+from tactful.batch.job_workspace import was_made
 from tactful.batch.score_command import STANDARD
 from tactful.batch.table_formats import ALLOWED, Format, Kind, kind_of, require_packages
 from tactful.errors import JobError
@@ -31,13 +34,14 @@ class InputFile(NamedTuple):
     kind: Kind
 
 
-def find_files(given: str, input_format: Format | None) -> list[InputFile]:
+def find_files(given: str, input_format: Format | None, output: Path) -> list[InputFile]:
     """The files that INPUT names, in the order in which they are read.
 
     Args:
         given: a file, a folder (all files of a known format in it, at any depth; names that start
             with ``.`` or ``_`` are passed over) or a glob.
         input_format: the format of files whose name does not say it.
+        output: what an earlier job made there is no input of a folder or glob.
 
     Raises:
         JobError: there is none, one cannot be read, or their formats differ.
@@ -48,7 +52,7 @@ def find_files(given: str, input_format: Format | None) -> list[InputFile]:
         found = [
             InputFile(file, file.relative_to(path).as_posix(), kind)
             for file in sorted(path.rglob("*"))
-            if file.is_file()
+            if not file.is_dir()
             and not any(part[0] in "._" for part in file.relative_to(path).parts)
             and (kind := kind_of(file)) is not None
         ]
@@ -56,46 +60,97 @@ def find_files(given: str, input_format: Format | None) -> list[InputFile]:
         found = [InputFile(path, path.name, _kind(path, input_format))]
     else:
         paths = sorted(Path(name) for name in glob.glob(given, recursive=True))
-        paths = [path for path in paths if path.is_file()]
+        paths = [path for path in paths if not path.is_dir()]
         above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
         found = [
             InputFile(path, path.relative_to(above).as_posix(), _kind(path, input_format))
             for path in paths
         ]
+    if path not in (file.path for file in found) and was_made(output):
+        found = [file for file in found if not _is_within(file.path, output)] or found
     if not found:
         raise JobError(f"{given} holds no file to score; files must end in {ALLOWED}")
     formats = sorted({file.kind.format for file in found})
     if len(formats) > 1:
         raise JobError(
             f"{given} holds files of several formats ({', '.join(formats)}); score them one format "
-            f"at a time, for example with a glob like '{given.rstrip('/')}/*.{formats[0]}'"
+            f"at a time, for example with a glob like '{given.rstrip('/')}/**/*.{formats[0]}*'"
         )
     for file in found:
         require_packages(file.kind)
-        if not file.path.exists():
+        if not os.path.lexists(file.path):
             raise JobError(f"{file.path} does not exist; INPUT is a file, a folder, a glob or -")
+        if not file.path.is_file():
+            raise JobError(
+                f"{file.path} is no regular file (a pipe, a device or a broken link); remove it, "
+                "or name it alone as INPUT"
+            )
         if not os.access(file.path, os.R_OK):
             raise JobError(f"{file.path} cannot be read: permission denied")
     return found
 
 
-def keep_standard_input(path: Path, input_format: Format | None) -> InputFile:
-    """Copy standard input to a file, so that it can be read in parts and again.
+def can_be_read_once(given: str) -> bool:
+    """Whether INPUT is standard input, a pipe or a device, and no file that can be read again."""
+    path = Path(given)
+    return given == STANDARD or (path.exists() and not path.is_dir() and not _is_regular(path))
 
-    Compression and Parquet are recognised; otherwise it is JSONL unless said otherwise.
+
+def keep_stream(given: str, path: Path, input_format: Format | None) -> InputFile:
+    """Copy what can be read but once to a file, so that it can be read in parts and again.
+
+    Compression and Parquet are recognised; otherwise it is what its name says, or JSONL, unless
+    ``input_format`` says otherwise.
+
+    Raises:
+        JobError: nothing comes in, or it is a device.
     """
-    if sys.stdin is None or sys.stdin.isatty():
-        raise JobError("INPUT is - but nothing comes in on standard input")
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    with _opened_once(given) as stream, path.open("wb") as file:
+        shutil.copyfileobj(stream, file)
     with path.open("rb") as file:
         start = file.read(4)
-    found = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-    kind = found or Kind("jsonl")
-    if input_format is not None and kind.format != "parquet":
-        kind = Kind(input_format, kind.compression)
+    magic = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), Kind("jsonl"))
+    kind = magic
+    if magic.format != "parquet":
+        named = kind_of(Path(given)) or magic
+        kind = Kind(input_format or named.format, magic.compression)
     require_packages(kind)
-    return InputFile(path, "standard input", kind)
+    return InputFile(path, "standard input" if given == STANDARD else "a pipe", kind)
+
+
+def _opened_once(given: str) -> AbstractContextManager[BinaryIO]:
+    if given == STANDARD or _is_standard_input(given):
+        if sys.stdin is None or sys.stdin.isatty():
+            raise JobError(f"INPUT is {given} but nothing comes in on standard input")
+        return nullcontext(sys.stdin.buffer)
+    mode = os.stat(given).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or os.path.samefile(given, os.devnull)):
+        raise JobError(
+            f"{given} is a device or a socket; INPUT is a file, a pipe, a folder, a glob or -"
+        )
+    try:
+        return Path(given).open("rb")
+    except OSError as error:
+        raise JobError(f"{given} cannot be read: {error.strerror or error}") from error
+
+
+def _is_standard_input(given: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(given), os.fstat(sys.stdin.fileno()))
+    except (AttributeError, OSError, ValueError):  # there is none, or it is no file
+        return False
+
+
+def _is_regular(path: Path) -> bool:
+    # What is opened under these names may go on where another reader stopped (macOS).
+    descriptor = os.path.abspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
+    return path.is_file() and not descriptor
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether it is this file, or lies in this folder."""
+    real, above = os.path.realpath(path), os.path.realpath(folder)
+    return real == above or real.startswith(above + os.sep)
 
 
 def described(files: Sequence[InputFile]) -> tuple[Source, ...]:
@@ -141,7 +196,14 @@ def find_targets(
         MissingExtraError: its format needs an extra.
     """
     path = Path(given)
-    _check_apart(given, files)
+    if given != STANDARD and can_be_read_once(given):
+        raise JobError(
+            f"{given} is no regular file, but OUTPUT is put in its place when it is complete; name "
+            "another, or write to - and pass that on: tactful score INPUT - | …"
+        )
+    for file in files:
+        if given != STANDARD and _is_within(file.path, path):
+            raise JobError(f"OUTPUT {given} is (or holds) the input {file.path}; name another")
     kind = None if given.endswith("/") or path.is_dir() else kind_of(path)
     if given == STANDARD:
         kind = Kind(output_format or "jsonl")
@@ -162,7 +224,10 @@ def find_targets(
         require_packages(target.kind)
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
-        raise JobError(f"{given}: several input files would be written to one of the same name")
+        raise JobError(
+            f"{given}: several input files would be written to one of the same name; name a file "
+            "as OUTPUT, which takes the rows of all"
+        )
     return targets
 
 
@@ -192,8 +257,6 @@ def check_replaceable(path: Path, made: set[str], *, overwrite: bool) -> None:
                 f"{path} holds files that no job made ({foreign}); it will not be replaced: name "
                 "another OUTPUT or empty it"
             )
-    elif not path.is_file():
-        raise JobError(f"{path} is no regular file and cannot be replaced; name another OUTPUT")
 
 
 def _mirrored(file: InputFile, output_format: Format | None) -> tuple[str, Kind]:
@@ -203,11 +266,3 @@ def _mirrored(file: InputFile, output_format: Format | None) -> tuple[str, Kind]
     new = Kind(output_format, "" if output_format == "parquet" else kind.compression)
     stem = file.name[: -len(kind.suffix)]
     return stem + new.suffix, new
-
-
-def _check_apart(given: str, files: Sequence[InputFile]) -> None:
-    output = os.path.realpath(given)
-    for file in files:
-        real = os.path.realpath(file.path)
-        if given != STANDARD and (real == output or real.startswith(output + os.sep)):
-            raise JobError(f"OUTPUT {given} is (or holds) the input {file.path}; name another")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,16 @@ from tactful.storage import (
 from tactful.strict_json import strict_json
 
 _COPY = 1 << 20
+_DONE = "done.json"
+
+
+def was_made(output: Path) -> bool:
+    """Whether an earlier job made OUTPUT, if it is there."""
+    return (_folder_of(output) / _DONE).exists()
+
+
+def _folder_of(output: Path) -> Path:
+    return output.parent / f".{output.name}.tactful"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,10 @@ class Entry:
     sha256: str
 
 
+class DamagedError(JobError):
+    """The work of a job is not what was written; only ``--overwrite`` helps."""
+
+
 class Workspace:
     """The work folder of one OUTPUT, locked while it is open; a context manager.
 
@@ -52,7 +67,7 @@ class Workspace:
     Attributes:
         folder: the work folder.
         made: where OUTPUT is put together.
-        stdin: where standard input is kept.
+        stream: where an input that can be read but once is kept.
         last: the last committed part, or None.
         report: what became of all committed rows.
 
@@ -62,16 +77,16 @@ class Workspace:
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self.folder = output.parent / f".{output.name}.tactful"
+        self.folder = _folder_of(output)
         self._parts = self.folder / "parts"
         self._journal = self.folder / "journal.jsonl"
         self._job = self.folder / "job.json"
-        self._done = self.folder / "done.json"
+        self._done = self.folder / _DONE
         self.made = self.folder / "made"
-        self.stdin = self.folder / "stdin"
+        self.stream = self.folder / "stdin"
         self._replaced = self.folder / "replaced"
         self._lock = self.folder / "lock"
-        self._lasting = (self._done, self.stdin, self._replaced)
+        self._lasting = (self._done, self.stream, self._replaced)
         self.last: Part | None = None
         self.report = PartReport()
         self._held = contextlib.ExitStack()
@@ -95,7 +110,7 @@ class Workspace:
 
     def finished(self, fingerprint: Mapping[str, Any]) -> PartReport | None:
         """The report of the job if OUTPUT is what it made; None otherwise."""
-        done = _read_json(self._done)
+        done = self._record()
         if done is None or differences(done["fingerprint"], fingerprint):
             return None
         for name, (size, sha256) in done["files"].items():
@@ -111,30 +126,41 @@ class Workspace:
             self._clear()  # killed after the last rename
         return PartReport.from_json(done["report"])
 
-    @property
-    def has_record(self) -> bool:
-        """Whether an earlier job made OUTPUT."""
-        return self._done.exists()
-
     def made_files(self) -> set[str]:
         """The files of an output folder that an earlier job made."""
-        done = _read_json(self._done)
+        done = self._record()
         return set() if done is None else set(done["files"])
+
+    def _record(self) -> dict[str, Any] | None:
+        done = _read_json(self._done)
+        whole = isinstance(done, dict) and {"fingerprint", "files", "report"} <= done.keys()
+        return done if whole else None
 
     def begin(self, fingerprint: Mapping[str, Any], *, overwrite: bool) -> None:
         """Go on where the same job was left, or start.
 
         Args:
             fingerprint: of the job.
-            overwrite: whether the work of another job may be thrown away.
+            overwrite: whether the work of another job, or damaged work, may be thrown away.
 
         Raises:
             JobError: another job's parts lie here; it says what differs.
+            DamagedError: what lies here cannot be read.
         """
         before = _read_json(self._job)
         if before is not None:
-            self._load_journal()
-            changed = differences(before, fingerprint)
+            try:
+                self._load_journal()
+                changed = differences(before, fingerprint)
+                if overwrite and not changed:
+                    self._check_parts()
+            except (DamagedError, FileNotFoundError, KeyError, TypeError) as error:
+                if not overwrite:
+                    raise DamagedError(
+                        f"what an earlier job left in {self.folder} cannot be read; start anew: "
+                        "--overwrite"
+                    ) from error
+                changed = ["it was damaged"]
             if changed and self.last is not None and not overwrite:
                 listed = "".join(f"\n  - {line}" for line in changed)
                 raise JobError(
@@ -151,6 +177,10 @@ class Workspace:
             self._parts.mkdir()
             self._journal.touch()
             write_file(self._job, _json_line(fingerprint))
+
+    def _check_parts(self) -> None:
+        for entry in self.entries():
+            deque(self.content(entry), maxlen=0)
 
     def forget(self) -> None:
         """Throw the work away: no command can go on with it."""
@@ -187,7 +217,7 @@ class Workspace:
         """What was written for a committed part, in pieces.
 
         Raises:
-            JobError: it was damaged since.
+            DamagedError: it is not what was written.
         """
         path, digest = self._part(entry.part.index), hashlib.sha256()
         with path.open("rb") as file:
@@ -195,7 +225,7 @@ class Workspace:
                 digest.update(chunk)
                 yield chunk
         if digest.hexdigest() != entry.sha256:
-            raise JobError(f"{path} was changed after it was written; start anew: --overwrite")
+            raise DamagedError(f"{path} was changed after it was written; start anew: --overwrite")
 
     def finish(self, fingerprint: Mapping[str, Any], files: Mapping[str, SyncedFile]) -> None:
         """Put `made` in the place of OUTPUT and drop the parts.

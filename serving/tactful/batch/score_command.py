@@ -86,7 +86,7 @@ def score(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="JSONL, CSV or Parquet (.gz, .zst), a folder or glob of files, or - for stdin.",
+            help="JSONL, CSV or Parquet (.gz, .zst), a pipe, a folder or glob, or - for stdin.",
         ),
     ],
     output: Annotated[

@@ -258,6 +258,75 @@ def test_files_of_one_table_must_have_the_same_columns(tmp_path: Path, sound_bun
         batch.score(folder, tmp_path / "out2.jsonl", sound_bundle)
 
 
+@pytest.mark.parametrize("output", ["d/out/", "d/deep/out.jsonl", "d/out.csv"])
+@pytest.mark.parametrize("given", ["d", "d/**/*.jsonl"])
+def test_a_folder_scored_twice_does_not_score_its_own_output(
+    tmp_path: Path, sound_bundle: Path, score: Any, given: str, output: str
+) -> None:
+    (tmp_path / "d/deep").mkdir(parents=True)
+    write_jsonl(tmp_path / "d/b.jsonl", ROWS[:2])
+    write_jsonl(tmp_path / "d/deep/a.jsonl", ROWS[2:])
+    first = score(given, output, "--json", cwd=tmp_path)
+    made = {path: path.read_bytes() for path in (tmp_path / "d").rglob("*.*") if path.is_file()}
+    second = score(given, output, "--json", cwd=tmp_path)
+    assert {path: path.read_bytes() for path in made} == made
+    third = score(given, output, "--scores", "none", "--overwrite", "--json", cwd=tmp_path)
+
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert json.loads(first.stdout) | {
+        "already_done": True, "resumed_rows": 0, "seconds": 0, "rows_per_second": 0
+    } == json.loads(second.stdout)  # fmt: skip
+    assert json.loads(third.stdout)["rows"] == 3, third.stderr
+
+
+def test_an_output_that_no_job_made_is_an_input(tmp_path: Path, sound_bundle: Path) -> None:
+    for name in ("a", "b"):
+        write_jsonl(tmp_path / f"{name}.jsonl", ROWS)
+    for output in (tmp_path / "b.jsonl", tmp_path):
+        with pytest.raises(batch.JobError, match=r"is \(or holds\) the input .*; name another"):
+            batch.score(tmp_path, output, sound_bundle, overwrite=True)
+
+
+def test_remedies_that_messages_name_help(tmp_path: Path, sound_bundle: Path) -> None:
+    (tmp_path / "in/deep").mkdir(parents=True)
+    source = tmp_path / "in"
+    write_jsonl(source / "a.jsonl", ROWS)
+    (source / "deep/b.csv").write_text("reply,x\nsorry,1\n")
+    (source / "c.csv").write_text("reply,y\nsorry,1\n")
+    (source / "d.txt").write_text('{"reply": "sorry"}\n')
+
+    with pytest.raises(
+        batch.JobError, match=r"one format at a time.*'(.*/\*\*/\*\.csv\*)'"
+    ) as told:
+        batch.score(source, tmp_path / "out.csv", sound_bundle)
+    glob = str(told.value).split("'")[1]
+    with pytest.raises(batch.JobError, match=r"name a folder as OUTPUT \(ending in /\), or JSONL"):
+        batch.score(glob, tmp_path / "out.csv", sound_bundle)
+    assert batch.score(glob, f"{tmp_path}/out/", sound_bundle).rows == 2
+    assert batch.score(glob, tmp_path / "out.jsonl", sound_bundle).rows == 2
+    with pytest.raises(batch.JobError, match="say it with --input-format"):
+        batch.score(source / "d.txt", tmp_path / "d.jsonl", sound_bundle)
+    said = batch.score(source / "d.txt", tmp_path / "d.jsonl", sound_bundle, input_format="jsonl")
+    assert said.rows == 1
+    with pytest.raises(batch.JobError, match="or say it with --output-format"):
+        batch.score(source / "a.jsonl", tmp_path / "a", sound_bundle)
+    for output in (tmp_path / "a", f"{tmp_path}/folder/"):
+        batch.score(source / "a.jsonl", output, sound_bundle, output_format="csv")
+    assert (tmp_path / "folder/a.csv").read_bytes() == (tmp_path / "a").read_bytes()
+    write_jsonl(source / "a.csv.jsonl", ROWS)
+    (source / "a.jsonl.gz").write_bytes(gzip.compress(b'{"reply": "sorry"}\n'))
+    with pytest.raises(batch.JobError, match="one of the same name; name a file as OUTPUT"):
+        batch.score(
+            f"{source}/a.jsonl*", f"{tmp_path}/same/", sound_bundle, output_format="parquet"
+        )
+    assert batch.score(f"{source}/a.jsonl*", tmp_path / "same.parquet", sound_bundle).rows == 4
+    (source / "p.parquet.gz").write_bytes(b"")
+    with pytest.raises(
+        batch.JobError, match=r"cannot be read in pieces .* unpack\) it as \.parquet"
+    ):
+        batch.score(source / "p.parquet.gz", tmp_path / "p.jsonl", sound_bundle)
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("in.jsonl", b"\n\n"), ("in.csv", b"id,reply\r\n"), ("in.parquet", b"")]
 )

@@ -113,9 +113,28 @@ def test_a_part_that_is_gone_is_scored_again(interrupted: Path, sound_bundle: Pa
 def test_a_part_that_was_changed_is_told(interrupted: Path, sound_bundle: Path) -> None:
     path = interrupted / WORK / "parts" / "00000001.part"
     path.write_bytes(path.read_bytes().replace(b"neutral", b"Neutral", 1))
-    with pytest.raises(batch.JobError, match="was changed after it was written"):
+    for _ in range(2):
+        with pytest.raises(batch.JobError, match=r"after it was written; start anew: --overwrite$"):
+            run(interrupted, sound_bundle)
+    summary = run(interrupted, sound_bundle, overwrite=True)
+    assert (summary.rows, summary.resumed_rows) == (500, 0)
+    batch.score(interrupted / "in.jsonl", interrupted / "x.jsonl", sound_bundle, part_rows=100)
+    assert (interrupted / "out.jsonl").read_bytes() == (interrupted / "x.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["job.json", "journal.jsonl", "journal.jsonl gone"])
+def test_work_that_cannot_be_read_is_told(interrupted: Path, sound_bundle: Path, name: str) -> None:
+    path = interrupted / WORK / name.split()[0]
+    path.unlink() if "gone" in name else path.write_bytes(b'{"other": 1}\n')
+    with pytest.raises(batch.JobError, match=r"cannot be read; start anew: --overwrite$"):
         run(interrupted, sound_bundle)
-    assert run(interrupted, sound_bundle, overwrite=True, scores="none").resumed_rows == 0
+    assert run(interrupted, sound_bundle, overwrite=True).resumed_rows == 0
+
+
+def test_a_job_with_overwrite_that_was_killed_goes_on_all_the_same(
+    interrupted: Path, sound_bundle: Path
+) -> None:
+    assert run(interrupted, sound_bundle, overwrite=True).resumed_rows == 200
 
 
 def test_what_changed_is_named(

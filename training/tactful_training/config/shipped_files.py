@@ -44,8 +44,9 @@ def find_config(name: str | Path, *, beside: Path | None = None) -> Path:
     for candidate in candidates:
         if os.path.isfile(candidate):  # not Path.is_file: that raises where a name is too long
             return candidate
-    if os.path.isdir(name):
-        raise ConfigError(f"{name} is a folder, not a config file; name a .yaml file")
+    if os.path.exists(name):
+        found = "a folder" if os.path.isdir(name) else "a pipe or a file without a suffix"
+        raise ConfigError(f"{name} is {found}, not a config file; name a .yaml file")
     raise ConfigError(f"no config {str(name)!r}; looked for {_listed(candidates)}")
 
 

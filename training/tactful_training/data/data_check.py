@@ -14,12 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.data_card import read_card
-from tactful_training.data.data_set import AllowedGaps, lacking_tasks, load_data_set
-from tactful_training.data.label_cells import MISSING_NAMES, listed
+from tactful_training.data.data_card import CARD, read_card
+from tactful_training.data.data_set import load_data_set
 from tactful_training.data.labelled_row import Row
 from tactful_training.data.near_duplicates import near_duplicates, normalised
-from tactful_training.data.row_files import MAX_LISTED, SUFFIXES, refuse_streams, scan_rows
+from tactful_training.data.row_files import MAX_LISTED, SUFFIXES, are_rows, scan_rows
 from tactful_training.errors import DataError
 
 # Customers are answered in formulas: "Thanks for letting us know." in two splits leaks nothing.
@@ -97,26 +96,23 @@ class DataReport:
         }
 
 
-def check_data(
-    path: Path, *, delimiter: str | None = None, allowed: AllowedGaps = ()
-) -> DataReport:
+def check_data(path: Path) -> DataReport:
     """Check a data set, or one file of rows by the card beside it.
 
     Args:
         path: a folder (also by the name of a shipped set) or a .jsonl, .csv or .parquet file.
-        delimiter: of CSV files; None finds it.
-        allowed: tasks of which files may say nothing, see ``data.allow_missing_tasks``.
 
     Raises:
         DataError: there is nothing to check: no rows, no card, or a file that cannot be read.
     """
-    if path.exists():
-        refuse_streams(path)
-    if path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir()):
-        if not path.is_file():
+    if are_rows(path):
+        if not path.exists():
             raise DataError(f"no file {path}")
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{path}: rows are read from files ending in {', '.join(SUFFIXES)}")
+        if not path.is_file() and not (path.parent / CARD).exists():
+            raise DataError(
+                f"{path} is no regular file and has no card beside it that says what its rows may "
+                "hold; save them in the folder of their card"
+            )
         files, tasks = {path.stem: path}, read_card(path.parent).tasks
     else:
         data_set = load_data_set(path)
@@ -124,45 +120,13 @@ def check_data(
         if not files:
             suffixes = ", ".join(SUFFIXES)
             raise DataError(f"{path} has no file of rows: train, validation or test ({suffixes})")
-    scans = {name: scan_rows(file, tasks, delimiter=delimiter) for name, file in files.items()}
-    splits = {name: scan.rows for name, scan in scans.items()}
-    unusable = [
-        problem
-        for scan in scans.values()
-        for problem in scan.problems or ([] if scan.rows else [f"{scan.path} holds no rows"])
-    ]
-    mistakable = [
-        f"{task.name} {label!r}"
-        for task in tasks
-        for label in task.labels
-        if label in MISSING_NAMES
-    ]
+    splits: dict[str, list[Row]] = {}
+    unusable: list[str] = []
+    for name, file in files.items():
+        splits[name], problems = scan_rows(file, tasks)
+        unusable += problems if splits[name] or problems else [f"{file} holds no rows"]
     counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}
-    found = [
-        _finding(
-            "tasks_missing",
-            True,
-            "tasks of the card have no labels in a whole file",
-            lacking_tasks(scans, allowed, tasks),
-        ),
-        _finding("rows", True, "rows cannot be used", unusable),
-        _finding(
-            "label_names",
-            False,
-            "labels have names that spreadsheets and other readers take for a missing value",
-            mistakable,
-        ),
-        _finding(
-            "label_columns",
-            False,
-            "tasks are read from a column of 1 and 0 for each label",
-            [
-                f"{scan.path}: {task} from {listed(columns)}"
-                for scan in scans.values()
-                for task, columns in scan.one_hot.items()
-            ],
-        ),
-    ]
+    found = [_finding("rows", True, "rows cannot be used", unusable)]
     found += _across_splits(splits)
     found += _within_splits(splits)
     absent = [

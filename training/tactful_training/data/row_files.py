@@ -5,22 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-import stat
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
-from tactful.reading.tasks import Tasks, one_form
-from tactful_training.data.label_cells import LabelColumns, RowError, nearest, parse_json
-from tactful_training.data.labelled_row import Row, RowParser
+from tactful.reading.tasks import Tasks
+from tactful_training.data.labelled_row import Row, RowError, RowParser, parse_json
 from tactful_training.errors import DataError
 
 MAX_LISTED = 10
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 # A cell may hold a whole e-mail thread; the csv module's own limit is 128 KiB.
 _LONGEST_CELL = 2**31 - 1
-_NO_FILES = {stat.S_ISFIFO: "a pipe", stat.S_ISCHR: "a device", stat.S_ISSOCK: "a socket"}
+
+
+def are_rows(path: Path) -> bool:
+    """Whether a path is a file of rows, or a pipe that gives some; a folder is a data set."""
+    return not os.path.isdir(path) and (path.suffix.lower() in SUFFIXES or os.path.exists(path))
 
 
 class _Record(NamedTuple):
@@ -37,60 +39,37 @@ class _Record(NamedTuple):
     problem: str | None = None
 
 
-class ScannedRows(NamedTuple):
-    """What a file of rows holds.
-
-    Attributes:
-        path: the file.
-        rows: the usable rows.
-        problems: for each other row ``file:line: what is wrong``.
-        lacking: for each task of which the file says nothing at all, that and what may be meant.
-        one_hot: for each task that has a column for each of its labels, those columns.
-    """
-
-    path: Path
-    rows: list[Row]
-    problems: list[str]
-    lacking: dict[str, str]
-    one_hot: dict[str, tuple[str, ...]]
-
-    def usable(self) -> list[Row]:
-        """All rows.
-
-        Raises:
-            DataError: there are none, or not all are usable; the first ten are listed by line.
-        """
-        if self.problems:
-            hints = "".join(f"\n  - {hint}" for hint in self.lacking.values())
-            listed = "".join(f"\n  - {problem}" for problem in self.problems[:MAX_LISTED])
-            if len(self.problems) > MAX_LISTED:
-                listed += f"\n  - and {len(self.problems) - MAX_LISTED} more"
-            count = len(self.problems)
-            raise DataError(f"{self.path}: {count} rows cannot be used:{listed}{hints}")
-        if not self.rows:
-            raise DataError(f"{self.path} holds no rows")
-        return self.rows
-
-
 def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[Row]:
-    """Read the rows of a file as `scan_rows` does, all of which must be usable.
+    """Read the rows of a .jsonl, .csv or .parquet file, all of which must be usable.
 
-    Raises:
-        DataError: the file or a row cannot be used.
-    """
-    return scan_rows(path, tasks, require_labels=require_labels).usable()
-
-
-def scan_rows(
-    path: Path, tasks: Tasks, *, require_labels: bool = True, delimiter: str | None = None
-) -> ScannedRows:
-    """Read the rows of a .jsonl, .csv or .parquet file, however many are not usable.
+    The format of a pipe, whose name does not say it, is told by how its content begins.
 
     Args:
         path: the file.
         tasks: the tasks that labels and evidence may name.
         require_labels: whether a row must say something of its labels, be it null for a task.
-        delimiter: of a CSV file; None finds it.
+
+    Raises:
+        DataError: the file or a row cannot be used; the first ten rows are listed by line.
+    """
+    rows, problems = scan_rows(path, tasks, require_labels=require_labels)
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems[:MAX_LISTED])
+        if len(problems) > MAX_LISTED:
+            listed += f"\n  - and {len(problems) - MAX_LISTED} more"
+        raise DataError(f"{path}: {len(problems)} rows cannot be used:{listed}")
+    if not rows:
+        raise DataError(f"{path} holds no rows")
+    return rows
+
+
+def scan_rows(
+    path: Path, tasks: Tasks, *, require_labels: bool = True
+) -> tuple[list[Row], list[str]]:
+    """Read the rows of a file as `read_rows` does, however many are not usable.
+
+    Returns:
+        The usable rows, and for each other one ``file:line: what is wrong``.
 
     Raises:
         DataError: the file as a whole cannot be read.
@@ -98,9 +77,8 @@ def scan_rows(
     rows: list[Row] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    columns, records = _open(path, {"id", "reply"} if require_labels else {"reply"}, delimiter)
-    table = None if columns is None else LabelColumns(tasks, columns)
-    parser = RowParser(tasks, table, require_labels=require_labels)
+    suffix, records = _records(path)
+    parser = RowParser(tasks, flat=suffix != ".jsonl", require_labels=require_labels)
     for record in records:
         try:
             if record.values is None:
@@ -113,61 +91,30 @@ def scan_rows(
         else:
             places[row.id] = record.place
             rows.append(row)
-    lacking = {}
-    if rows or (columns is not None and "labels" not in columns):
-        others = parser.others if columns is None else columns
-        for task in tasks:
-            if task.name not in parser.stated:
-                hint = "" if table is None else table.hint(task)
-                lacking[task.name] = _lacking(path, task.name, hint, others)
-    return ScannedRows(path, rows, problems, lacking, {} if table is None else table.one_hot)
+    return rows, problems
 
 
-def _lacking(path: Path, task: str, hint: str, columns: Sequence[str] | dict[str, None]) -> str:
-    text = f"{path} has no labels of the task {task!r}"
-    near = nearest(task, columns)
-    if hint:
-        return f"{text}: {hint}"
-    if near == task:
-        return f"{text}: {task!r} stands beside 'labels'; it belongs in there"
-    if near is not None:
-        return f"{text}; its column {near!r} is like it: rename it to {task!r}"
-    return f"{text}; its columns: {', '.join(columns) or 'none but the labels'}"
-
-
-def _open(
-    path: Path, wanted: set[str], delimiter: str | None
-) -> tuple[list[str] | None, Iterator[_Record]]:
-    """The columns of a table, and its records in order; blank lines are skipped."""
+def _records(path: Path) -> tuple[str, Iterator[_Record]]:
+    """The suffix that says a file's format, and its records in order; blank lines are skipped."""
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in readers and suffix and path.is_file():
         raise DataError(f"{path}: rows are read from files ending in {', '.join(SUFFIXES)}")
     try:
-        refuse_streams(path)
-        content = path.read_bytes()
+        content = path.read_bytes()  # once: a pipe gives its rows to the first who asks
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if suffix == ".jsonl":
-        return None, _jsonl(path, content)
-    if suffix == ".parquet":
-        return _parquet(path, content)
-    return _csv(path, content, wanted, delimiter)
+    if suffix not in readers:
+        suffix = _suffix_of(content)
+    return suffix, readers[suffix](path, content)
 
 
-def refuse_streams(path: Path) -> None:
-    """Refuse what can be read only once, or never ends.
-
-    Raises:
-        DataError: it is a pipe, a device or a socket.
-        OSError: there is nothing of that name.
-    """
-    mode = path.stat().st_mode
-    for is_one, name in _NO_FILES.items():
-        if is_one(mode):
-            raise DataError(
-                f"{path} is {name}, not a file; data is read more than once, so save it first: "
-                f"cat {path} > rows.jsonl (or .csv, .parquet), with its card beside it"
-            )
+def _suffix_of(content: bytes) -> str:
+    """The format of what has no name that says it, as of a pipe."""
+    if content.startswith(b"PAR1"):
+        return ".parquet"
+    start = content.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return ".jsonl" if not start or start.startswith(b"{") else ".csv"
 
 
 def _jsonl(path: Path, content: bytes) -> Iterator[_Record]:
@@ -186,59 +133,56 @@ def _jsonl(path: Path, content: bytes) -> Iterator[_Record]:
         except (ValueError, RecursionError) as error:
             yield _Record(place, None, f"not usable JSON: {error}")
         else:
-            if not isinstance(values, dict):
+            if isinstance(values, dict):
+                yield _Record(place, values)
+            else:
                 yield _Record(place, None, 'each line must be a JSON object like {"id": …}')
-                continue
-            named = {one_form(name): value for name, value in values.items()}
-            twice = "keys given twice, in two Unicode forms" if len(named) < len(values) else None
-            yield _Record(place, None if twice else named, twice)
 
 
-def _csv(
-    path: Path, content: bytes, wanted: set[str], delimiter: str | None
-) -> tuple[list[str], Iterator[_Record]]:
+def _csv(path: Path, content: bytes) -> Iterator[_Record]:
     try:
-        dialect = read_dialect(path, content[:HEAD_BYTES], wanted, delimiter)
         text = content.decode("utf-8-sig")
-    except CsvDialectError as error:
-        raise DataError(str(error)) from error
     except UnicodeDecodeError as error:
-        line = content.count(dialect.line_end, 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: not UTF-8 text; save the file as 'CSV UTF-8'") from error
-    columns = [one_form(name) for name in dialect.columns]
-    records = []
     before = csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, strict=True)
     try:
-        next(cells for cells in reader if cells)  # the names of the columns
+        return iter(_csv_records(path, text))
+    finally:
+        csv.field_size_limit(before)
+
+
+def _csv_records(path: Path, text: str) -> list[_Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next((cells for cells in reader if cells), None)
+        if header is None:
+            raise DataError(f"{path} is empty; its first line must name the columns")
+        if repeated := sorted({name for name in header if header.count(name) > 1}):
+            raise DataError(f"{path}: columns named twice: {', '.join(repeated)}")
+        records = []
         start = reader.line_num + 1  # a record may span lines; name the one it starts on
         for cells in reader:
             place, start = f"{path}:{start}", reader.line_num + 1
             if not cells:
                 continue
-            if problem := dialect.problem(cells):
-                records.append(_Record(place, None, problem))
+            if len(cells) == len(header):
+                records.append(_Record(place, dict(zip(header, cells, strict=True))))
             else:
-                records.append(_Record(place, dict(zip(columns, cells, strict=False))))
+                problem = f"{len(cells)} cells, but {len(header)} columns are named"
+                records.append(_Record(place, None, problem))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
-    finally:
-        csv.field_size_limit(before)
-    return columns, iter(records)
+    return records
 
 
-def _parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[_Record]]:
+def _parquet(path: Path, content: bytes) -> Iterator[_Record]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        columns = [one_form(name) for name in file.schema_arrow.names]
-        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-            raise DataError(f"{path}: columns named twice: {', '.join(repeated)}")
-        rows = file.read().rename_columns(columns).to_pylist()
+        rows = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    return columns, (
-        _Record(f"{path}: row {number}", values) for number, values in enumerate(rows, start=1)
-    )
+    for number, values in enumerate(rows, start=1):
+        yield _Record(f"{path}: row {number}", values)
