@@ -176,7 +176,7 @@ def options_table(options: type) -> str:
     """The options as a Markdown table: flag, variable, default, what is allowed and what for."""
     rows = []
     for one in declared(options):
-        default = "" if one.default is None else f"`{one.default}`"
+        default = "" if one.default in (None, "") else f"`{one.default}`"
         variable = [] if one.variable is None else [f"`{one.variable}`"]
         rows.append([f"`{one.flag}`", *variable, default, one.allowed, one.help])
     head = ["flag", *(["variable"] if "environment" in vars(options) else []), "default"]

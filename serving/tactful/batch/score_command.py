@@ -92,7 +92,8 @@ def score(
     output: Annotated[
         str,
         typer.Argument(
-            help="A file for all rows, a folder (ending in /) for one file each, or - for stdout."
+            metavar="OUTPUT",
+            help="A file for all rows, a folder (ending in /) for one file each, or - for stdout.",
         ),
     ],
     *,
