@@ -8,10 +8,9 @@ from typing import Literal, overload
 
 from tactful.bundle.loading import Bundle
 from tactful.errors import InputError
-from tactful.reading.assembling import to_reading
-from tactful.reading.engine import Engine, Labelled
+from tactful.reading.encoding import Pair
+from tactful.reading.engine import Engine
 from tactful.reading.readings import Reading
-from tactful.reading.stream import Pair, label_stream
 
 Item = str | tuple[str, str | None] | InputError
 
@@ -68,8 +67,8 @@ class Classifier:
         pair = pair_or_error((reply, context))
         if isinstance(pair, InputError):
             raise pair
-        [labelled] = self.engine.read([pair])
-        return self._reading(reply, labelled)
+        [reading] = self.engine.read([pair])
+        return reading
 
     @overload
     def classify_many(
@@ -102,13 +101,10 @@ class Classifier:
 
     def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
         pairs = (pair_or_error(item, index) for index, item in enumerate(items))
-        for result in label_stream(self.engine, pairs, self._reading):
+        for result in self.engine.stream(pairs):
             if raising and isinstance(result, InputError):
                 raise result
             yield result
-
-    def _reading(self, reply: str, labelled: Labelled) -> Reading:
-        return to_reading(reply, labelled, self.engine.heads, self.engine.bundle)
 
 
 def check_many(items: object, errors: object) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tactful import Classifier, InputError, Reading
-from tactful.reading.stream import READ_AHEAD
+from tactful.reading.engine import READ_AHEAD
 
 Pair = tuple[str, str | None]
 HOSTILE = [

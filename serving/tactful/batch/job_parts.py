@@ -19,8 +19,8 @@ from tactful.batch.table_formats import compressing
 from tactful.classifier import pair_or_error
 from tactful.errors import ColumnTakenError, InputError, JobError
 from tactful.output.flat_rows import FlatRows
+from tactful.reading.encoding import Pair
 from tactful.reading.readings import Reading
-from tactful.reading.stream import Pair
 
 if TYPE_CHECKING:
     from tactful.classifier import Classifier

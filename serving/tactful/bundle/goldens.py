@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tactful.reading.engine import Decisions, Engine, Scores, decisions_of, scores_of
+from tactful.reading.encoding import Pair
+from tactful.reading.engine import Engine
 from tactful.reading.processor import processor_name
+from tactful.reading.readings import LabelReading
 from tactful.reading.tasks import Tasks
 from tactful.strict_json import canonical_json, strict_json
 
@@ -29,17 +31,22 @@ class Golden:
 
     reply: str
     context: str | None
-    scores: Scores
-    decisions: Decisions
+    scores: Mapping[str, Mapping[str, float]]
+    decisions: Mapping[str, list[str] | str]
 
 
-def make_goldens(engine: Engine, pairs: Iterable[tuple[str, str | None]]) -> list[Golden]:
+def make_goldens(engine: Engine, pairs: Iterable[Pair]) -> list[Golden]:
     """Record what an engine says of some (reply, context) pairs, one at a time."""
     goldens = []
     for pair in pairs:
-        [labelled] = engine.read([pair])
-        tasks = engine.heads.tasks
-        goldens.append(Golden(*pair, scores_of(labelled, tasks), decisions_of(labelled, tasks)))
+        [reading] = engine.read([pair])
+        decisions = {
+            task: labels.label
+            if isinstance(labels, LabelReading)
+            else [label.label for label in labels]
+            for task, labels in reading.labels.items()
+        }
+        goldens.append(Golden(*pair, reading.scores, decisions))
     return goldens
 
 

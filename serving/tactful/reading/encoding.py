@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+Pair = tuple[str, str | None]
+"""A reply and what the customer said before, or None."""
 SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP] of every window
 # Far above any useful model; more is a damaged file and would exhaust the memory.
 MAX_TOKENS = 65_536
@@ -161,7 +163,7 @@ class ReplyEncoding:
         """The largest token id that an input can hold."""
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
-    def encode(self, pairs: Sequence[tuple[str, str | None]]) -> list[Encoded]:
+    def encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
         """Encode (reply, context) pairs, in order.
 
         Any text is taken; a lone surrogate counts as U+FFFD, one for one.

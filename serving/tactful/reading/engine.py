@@ -1,44 +1,32 @@
-"""One model with its tokenizer and its heads: from texts to calibrated scores and decisions."""
+"""One model with its tokenizer and its heads: from texts to readings, one or an endless stream."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from tactful.errors import ModelError
-from tactful.reading.decisions import Floats, Heads, calibrated_scores, decide
-from tactful.reading.encoding import Encoded, ReplyEncoding
-from tactful.reading.passes import Pass, RowOutput
-from tactful.reading.session import Session
-from tactful.reading.tasks import Tasks
-from tactful.reading.threads import Workers
+from tactful.errors import InputError, ModelError
+from tactful.reading.batches import Pass, RowOutput
+from tactful.reading.decisions import Floats, Heads, calibrated_scores, decide, sigmoid
+from tactful.reading.encoding import Pair, ReplyEncoding
+from tactful.reading.evidence import EvidenceFinder
+from tactful.reading.readings import Evidence, LabelReading, Reading
+from tactful.reading.session import Session, Workers
 
 SCORE_DECIMALS = 6  # finer than fp32 results agree between processors
-Scores = dict[str, dict[str, float]]
-Decisions = dict[str, list[str] | str]
-_PROBE = [("a reply", None), ("another reply of more words", "a context")]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Labelled:
-    """What the model says of one reply.
-
-    Attributes:
-        encoded: what was read.
-        scores: calibrated probabilities, float32 ``[L]``.
-        decisions: bool ``[L]``.
-        token_scores: float32 ``[n, L]``, a row for each of ``encoded.offsets``.
-    """
-
-    encoded: Encoded
-    scores: Floats
-    decisions: npt.NDArray[np.bool_]
-    token_scores: Floats
+# Replies in one chunk: enough to sort into batches of like lengths, little to hold in memory.
+CHUNK = 256
+# Chunks on their way: one is run while the next one is read and tokenised.
+_UNDER_WAY = 2
+READ_AHEAD = _UNDER_WAY * CHUNK
+"""Most replies that are read before the first reading is given."""
+_PROBE: list[Pair] = [("a reply", None), ("another reply of more words", "a context")]
 
 
 class Engine:
@@ -89,30 +77,72 @@ class Engine:
         for batch in (self._encoding.collate(windows), longest):
             self._session.check(batch, self.heads.tasks.size)
 
-    def read(self, pairs: Sequence[tuple[str, str | None]]) -> list[Labelled]:
-        """Label (reply, context) pairs, in order.
+    def read(self, pairs: Sequence[Pair]) -> list[Reading]:
+        """Read some replies, in order: one batch after the other, all threads in each.
 
         Raises:
             ModelError: the model cannot run them.
         """
         rows = self._pass(pairs)
         rows.run_all(self._session)
-        return label_outputs(rows.outputs(), self.heads)
+        return list(readings_of(rows.outputs(), pairs, self.heads, self.bundle))
 
-    def start(self, pairs: Sequence[tuple[str, str | None]]) -> Job:
-        """Tokenise pairs and begin to label them, so that the caller can prepare the next ones.
+    def stream(self, items: Iterable[Pair | InputError]) -> Iterator[Reading | InputError]:
+        """Read any number of replies: lazily, in order, in bounded memory.
+
+        Args:
+            items: pairs, and errors, which are passed on; read at most `READ_AHEAD` ahead. What
+                it raises comes after the results of what it gave.
+
+        Raises:
+            ModelError: the model cannot run them.
+        """
+        source = iter(items)
+        chunks: deque[Chunk] = deque()
+        failure: Exception | None = None
+        try:
+            while True:
+                taken: list[Pair | InputError] = []
+                try:
+                    taken.extend(islice(source, CHUNK if failure is None else 0))
+                except Exception as error:
+                    failure = error
+                if taken:
+                    chunks.append(self.start(taken))
+                if not chunks:
+                    break
+                if len(chunks) == _UNDER_WAY or not taken:
+                    yield from chunks.popleft().results()
+        finally:
+            for chunk in chunks:
+                chunk.cancel()
+        if failure is not None:
+            raise failure
+
+    def start(self, items: Sequence[Pair | InputError]) -> Chunk:
+        """Tokenise some items and begin to read them, so that the caller can prepare the next ones.
 
         Several batches run side by side, each in a thread of its own; a single one waits for
-        `Job.result`, which runs it with all threads together.
+        `Chunk.results`, which runs it with all threads together.
 
         Raises:
             ModelError: there is no memory for the threads' session.
         """
-        rows = self._pass(pairs)
+        # Each distinct pair is read once, for canned replies are common.
+        distinct = list(dict.fromkeys(item for item in items if not isinstance(item, InputError)))
+        rows = self._pass(distinct)
         batches = self._workers.run(rows) if len(rows) > 1 else []
-        return Job(rows, batches, self._session, self.heads)
 
-    def _pass(self, pairs: Sequence[tuple[str, str | None]]) -> Pass:
+        def readings() -> Iterator[Reading]:
+            if not batches:
+                rows.run_all(self._session)
+            for batch in batches:
+                batch.result()
+            yield from readings_of(rows.outputs(), distinct, self.heads, self.bundle)
+
+        return Chunk(items, batches, readings())
+
+    def _pass(self, pairs: Sequence[Pair]) -> Pass:
         if os.getpid() != self._process:
             # The threads of a session are not in a forked child: it would wait for them for ever.
             raise ModelError(
@@ -122,68 +152,98 @@ class Engine:
         return Pass(self._encoding.encode(pairs), self._encoding, self.heads.tasks)
 
 
-class Job:
-    """Replies that are being labelled; see `Engine.start`."""
+class Chunk:
+    """Some items on their way through an engine; see `Engine.start`.
+
+    Args:
+        items: pairs and errors.
+        batches: those that run.
+        readings: one for each distinct pair, in the order of their first appearance; waits for
+            the batches.
+    """
 
     def __init__(
-        self, rows: Pass, batches: Sequence[Future[None]], session: Session, heads: Heads
+        self,
+        items: Sequence[Pair | InputError],
+        batches: Sequence[Future[None]],
+        readings: Iterator[Reading],
     ) -> None:
-        self._rows = rows
-        self._batches = batches
-        self._session = session
-        self._heads = heads
+        self._items = items
+        self.batches = batches
+        self._readings = readings
 
-    def result(self) -> list[Labelled]:
-        """Wait until all are labelled; in the order given.
+    def results(self) -> Iterator[Reading | InputError]:
+        """For each item its reading, or the error that it is.
 
         Raises:
             ModelError: the model cannot run them.
         """
-        if not self._batches:
-            self._rows.run_all(self._session)
+        known: dict[Pair, Reading] = {}
         try:
-            for batch in self._batches:
-                batch.result()
+            for item in self._items:
+                if isinstance(item, InputError):
+                    yield item
+                    continue
+                if item not in known:
+                    known[item] = next(self._readings)
+                yield known[item]
         finally:
             self.cancel()
-        return label_outputs(self._rows.outputs(), self._heads)
 
     def cancel(self) -> None:
         """Give up the batches that have not begun to run."""
-        for batch in self._batches:
+        for batch in self.batches:
             batch.cancel()
 
 
-def label_outputs(outputs: Sequence[RowOutput], heads: Heads) -> list[Labelled]:
-    """Calibrate and decide what the model says of some replies, in order."""
+def readings_of(
+    outputs: Sequence[RowOutput], pairs: Sequence[Pair], heads: Heads, bundle: str
+) -> Iterator[Reading]:
+    """Calibrate, decide and give names to what a model says; evidence only for what was decided.
+
+    Args:
+        outputs: what the model says of each reply.
+        pairs: the replies.
+        heads: calibration and thresholds.
+        bundle: the id that the readings name.
+    """
     if not outputs:
-        return []
+        return
     scores = calibrated_scores(np.stack([output.logits for output in outputs]), heads)
-    return [
-        Labelled(output.encoded, row_scores, row_decisions, output.token_scores)
-        for output, row_scores, row_decisions in zip(
-            outputs, scores, decide(scores, heads), strict=True
+    rows = zip(outputs, pairs, scores, decide(scores, heads), strict=True)
+    for output, (reply, _), row_scores, decisions in rows:
+        yield _reading(output, reply, row_scores, decisions, heads, bundle)
+
+
+def _reading(
+    output: RowOutput,
+    reply: str,
+    row_scores: Floats,
+    decisions: npt.NDArray[np.bool_],
+    heads: Heads,
+    bundle: str,
+) -> Reading:
+    encoded = output.encoded
+    finder = EvidenceFinder(reply, encoded.offsets, truncated=encoded.truncated)
+    scores: dict[str, dict[str, float]] = {}
+    labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
+    for head in heads.heads:
+        name, names, at = head.task.name, head.task.names, heads.tasks.slices[head.task.name]
+        values = [round(value, SCORE_DECIMALS) for value in row_scores[at].tolist()]
+        scores[name] = dict(zip(names, values, strict=True))
+        decided = np.flatnonzero(decisions[at]).tolist()
+        found: list[list[tuple[int, int]]] = [[] for _ in decided]
+        if head.evidence_thresholds is not None:
+            columns = output.token_scores[:, at].T[decided]
+            thresholds = head.evidence_thresholds[decided].tolist()
+            found = list(map(finder.spans, sigmoid(columns), thresholds))
+        read = tuple(
+            LabelReading(
+                names[index],
+                values[index],
+                tuple(Evidence(start, end, reply[start:end]) for start, end in spans),
+            )
+            for index, spans in zip(decided, found, strict=True)
         )
-    ]
-
-
-def scores_of(labelled: Labelled, tasks: Tasks) -> Scores:
-    """Task name to label to calibrated probability, rounded to `SCORE_DECIMALS`."""
-    values = labelled.scores.tolist()
-    return {
-        task.name: {
-            label: round(value, SCORE_DECIMALS)
-            for label, value in zip(task.names, values[tasks.slices[task.name]], strict=True)
-        }
-        for task in tasks
-    }
-
-
-def decisions_of(labelled: Labelled, tasks: Tasks) -> Decisions:
-    """Task name to the decided labels, in card order, or for a single task to its label."""
-    decided: Decisions = {}
-    for task in tasks:
-        flags = labelled.decisions[tasks.slices[task.name]]
-        labels = [label for label, flag in zip(task.names, flags, strict=True) if flag]
-        decided[task.name] = labels if task.kind == "multilabel" else labels[0]
-    return decided
+        labels[name] = read if head.task.kind == "multilabel" else read[0]
+    return Reading(labels, scores, encoded.truncated, bundle)

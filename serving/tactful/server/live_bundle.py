@@ -13,9 +13,8 @@ from typing import Any
 
 from tactful.classifier import Classifier, pair_or_error
 from tactful.errors import InputError
-from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits
+from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits, Pair
 from tactful.reading.readings import Reading
-from tactful.reading.stream import Pair
 from tactful.server.fair_queue import BatchLimits, Draining, Failure, FairQueue
 from tactful.server.telemetry import LOGGER, ServiceMetrics
 

@@ -14,16 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tactful import Classifier, Reading
-from tactful.errors import ModelError
+from tactful.errors import InputError, ModelError
+from tactful.reading.batches import LEAST_FILLED, Pass
 from tactful.reading.decisions import Floats
-from tactful.reading.encoding import Batch, EncodingLimits, ReplyEncoding
-from tactful.reading.engine import Engine, Job
-from tactful.reading.passes import LEAST_FILLED, Pass
-from tactful.reading.stream import CHUNK, label_stream
+from tactful.reading.encoding import Batch, EncodingLimits, Pair, ReplyEncoding
+from tactful.reading.engine import CHUNK, Chunk, Engine
+from tactful.reading.session import Workers
 from tactful.reading.tasks import Task, Tasks
-from tactful.reading.threads import Workers
 
-Pair = tuple[str, str | None]
 WORDS = ["sorry", "thanks", "the", "parcel", "friend", "will", "call", "late", "🙂", "order"]
 
 
@@ -75,31 +73,31 @@ class Recorder(Engine):
         self.events: list[str] = []
         self.fail_at = -1
 
-    def start(self, pairs: Sequence[Pair]) -> Job:
+    def start(self, items: Sequence[Pair | InputError]) -> Chunk:
         if len(self.events) == self.fail_at:
             raise ModelError("cannot run")
         self.events.append("start")
-        return super().start(pairs)
+        return super().start(items)
 
 
 def test_the_next_chunk_is_under_way_before_a_reading_is_given(classifier: Classifier) -> None:
     engine = Recorder(classifier.bundle.engine)
-    stream = label_stream(engine, replies(3 * CHUNK), lambda *_: engine.events.append("reading"))  # type: ignore[arg-type,func-returns-value]
-    next(stream)
-    assert engine.events == ["start", "start", "reading"]
+    assert engine.events == []
+    next(engine.stream(replies(3 * CHUNK)))
+    assert engine.events == ["start", "start"]
 
 
 def test_a_stream_that_is_left_gives_up_what_has_not_begun(classifier: Classifier) -> None:
     engine = classifier.bundle.engine
-    engine.start(replies(CHUNK)).result()  # the threads are there now
+    assert len(list(engine.start(replies(CHUNK)).results())) == CHUNK  # the threads are there now
     release = threading.Event()
     busy = engine._workers._executor.submit(release.wait)  # one thread: see the fixture
-    job = engine.start(replies(CHUNK))
-    job.cancel()
+    chunk = engine.start(replies(CHUNK))
+    chunk.cancel()
     release.set()
     busy.result()
-    assert len(job._batches) > 4
-    assert all(batch.cancelled() for batch in job._batches)
+    assert len(chunk.batches) > 4
+    assert all(batch.cancelled() for batch in chunk.batches)
     stream = classifier.classify_many(replies(3 * CHUNK))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
@@ -112,7 +110,7 @@ def test_an_error_of_the_model_is_raised_and_leaves_the_classifier_usable(
     engine = Recorder(classifier.bundle.engine)
     engine.fail_at = 1
     with pytest.raises(ModelError):
-        list(label_stream(engine, replies(3 * CHUNK), lambda reply, _: reply))  # type: ignore[arg-type,return-value]
+        list(engine.stream(replies(3 * CHUNK)))
     assert len(list(classifier.classify_many(replies(3 * CHUNK)))) == 3 * CHUNK
 
 

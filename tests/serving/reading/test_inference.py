@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats, Heads
 from tactful.reading.encoding import Batch, EncodingLimits, ReplyEncoding
-from tactful.reading.passes import run_rows
 from tactful.reading.session import Session
 from tactful.reading.tasks import Tasks
 

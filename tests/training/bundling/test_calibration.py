@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tactful.reading.batches import RowOutput
 from tactful.reading.decisions import calibrated_scores, decide, sigmoid
 from tactful.reading.encoding import Encoded, EncodingLimits
-from tactful.reading.passes import RowOutput
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.calibration import IDENTITY, calibrate, fit_platt, fit_temperature
 from tactful_training.data.labelled_row import EvidenceSpan, Row

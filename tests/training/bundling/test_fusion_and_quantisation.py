@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from tactful.reading.decisions import Heads
-from tactful.reading.engine import label_outputs
-from tactful.reading.passes import RowOutput, run_rows
+from tactful.reading.batches import RowOutput, run_rows
+from tactful.reading.decisions import Heads, calibrated_scores, decide
 from tactful.reading.session import Session
 from tactful_training.bundling.calibration import calibrate
 from tactful_training.bundling.candidates import Builder, check_parity
@@ -131,7 +130,7 @@ def int8(
         inputs.rows["validation"],
         outputs(content, inputs),
         inputs.tasks,
-        encoding=config.encoding,
+        limits=config.encoding.limits,
         min_positives=config.calibration.min_positives,
         evidence_tasks=(),
     )
@@ -159,7 +158,7 @@ def test_int8_decides_in_batches_as_one_by_one(
         for output in run_rows([row], inputs.encoding, session, inputs.tasks)
     ]
     one, other = (
-        np.stack([row.decisions for row in label_outputs(rows, heads)])
+        decide(calibrated_scores(np.stack([row.logits for row in rows]), heads), heads)
         for rows in (together, alone)
     )
     assert (one == other).mean() >= 0.995

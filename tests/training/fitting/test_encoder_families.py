@@ -21,7 +21,7 @@ from transformers import (
     RobertaModel,
 )
 
-from tactful.reading.passes import RowOutput, run_rows
+from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.session import Session
 from tactful_training.bundling.candidates import Builder, check_parity
 from tactful_training.config.config_schema import Config

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tactful.reading.passes import RowOutput, run_rows
+from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.session import Session
 from tactful_training.bundling.candidates import check_parity
 from tactful_training.errors import ExportError

@@ -19,7 +19,7 @@ from tactful_training.errors import RunError
 
 if TYPE_CHECKING:
     from tactful.classifier import Classifier
-    from tactful.reading.stream import Pair
+    from tactful.reading.encoding import Pair
 
 
 PEER_BATCH = 32

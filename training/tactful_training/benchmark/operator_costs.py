@@ -19,12 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.table import Table
 
 from tactful.bundle.loading import Bundle
+from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats
-from tactful.reading.encoding import Batch, ReplyEncoding
-from tactful.reading.passes import run_rows
+from tactful.reading.encoding import Batch, Pair, ReplyEncoding
 from tactful.reading.processor import available_cpus
 from tactful.reading.session import INPUTS, OUTPUTS
-from tactful.reading.stream import Pair
 
 # Large enough that nothing but the product counts, small enough for a second.
 _ROWS, _INNER, _COLUMNS = 2048, 1024, 4096

@@ -19,9 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tactful.bundle.loading import Bundle
-from tactful.reading.encoding import ReplyEncoding
+from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.processor import available_cpus
-from tactful.reading.stream import Pair
 from tactful_training.benchmark.compared_systems import SYSTEMS, Setting, SystemProcess
 from tactful_training.benchmark.operator_costs import operations_per_token, peak
 from tactful_training.bundling.fusion import fuse

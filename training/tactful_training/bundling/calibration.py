@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.reading.batches import RowOutput
 from tactful.reading.decisions import Floats, Heads, TaskHead, calibrated_scores, decide, sigmoid
 from tactful.reading.encoding import EncodingLimits
-from tactful.reading.passes import RowOutput
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.thresholds import (
     PULL,

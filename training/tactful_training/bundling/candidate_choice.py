@@ -11,13 +11,11 @@ from functools import partial
 from typing import Any
 
 from tactful.errors import ModelError
-from tactful.reading.assembling import to_reading
+from tactful.reading.batches import Pass, RowOutput
 from tactful.reading.decisions import Heads
-from tactful.reading.engine import Engine, label_outputs
-from tactful.reading.passes import Pass, RowOutput
+from tactful.reading.engine import Engine, readings_of
 from tactful.reading.processor import instructions, processor_name
-from tactful.reading.session import Session
-from tactful.reading.threads import Workers
+from tactful.reading.session import Session, Workers
 from tactful_training.bundling.calibration import calibrate
 from tactful_training.bundling.candidates import Builder, Candidate, Parity, check_parity
 from tactful_training.config.config_schema import Config, QuantisationConfig
@@ -78,9 +76,8 @@ def measure(
     except (ValueError, ModelError) as error:
         raise ExportError(f"the candidate {candidate.name} cannot be run: {error}") from error
     heads = calibrate(outputs)
-    readings = (
-        to_reading(row.reply, labelled, heads, candidate.name)
-        for row, labelled in zip(rows, label_outputs(outputs, heads), strict=True)
+    readings = readings_of(
+        outputs, [(row.reply, row.context) for row in rows], heads, candidate.name
     )
     evaluation = evaluate_answers(answers_of(readings, rows, heads), resamples=0)
     return Measured(candidate, outputs, heads, evaluation)

@@ -14,10 +14,9 @@ import onnx
 import transformers
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from tactful.reading.batches import RowOutput
 from tactful.reading.decisions import Floats
-from tactful.reading.encoding import ReplyEncoding
-from tactful.reading.passes import RowOutput
-from tactful.reading.stream import Pair
+from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.tasks import Tasks
 from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed, quiet
 from tactful_training.bundling.quantisation import activation_ranges, quantise

@@ -12,8 +12,9 @@ import numpy as np
 import tactful
 from tactful.bundle.goldens import Golden, goldens_to_jsonl, make_goldens
 from tactful.bundle.writing import write_bundle
-from tactful.reading.engine import Engine, Labelled
-from tactful.reading.stream import Pair
+from tactful.reading.encoding import Pair
+from tactful.reading.engine import Engine
+from tactful.reading.readings import Reading
 from tactful.strict_json import canonical_json
 from tactful_training.bundling.candidates import Precision
 from tactful_training.bundling.model_card import RunRecord, model_card
@@ -68,23 +69,23 @@ def safe_pairs(engine: Engine, pairs: Sequence[Pair], tolerance: float) -> list[
     safe = _safe(engine, pairs, _SAFETY * tolerance)
     if safe:
         return safe
-    distances = [_distance(engine, labelled) for labelled in engine.read(pairs)]
+    distances = [_distance(engine, reading) for reading in engine.read(pairs)]
     return [pairs[int(np.argmax(distances))]]
 
 
 def _safe(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
     return [
         pair
-        for pair, labelled in zip(pairs, engine.read(pairs), strict=True)
-        if _distance(engine, labelled) > safe
+        for pair, reading in zip(pairs, engine.read(pairs), strict=True)
+        if _distance(engine, reading) > safe
     ]
 
 
-def _distance(engine: Engine, labelled: Labelled) -> float:
+def _distance(engine: Engine, reading: Reading) -> float:
     """How far the scores are from other decisions."""
     distances = []
     for head in engine.heads.heads:
-        scores = labelled.scores[engine.heads.tasks.slices[head.task.name]]
+        scores = np.array(list(reading.scores[head.task.name].values()))
         if head.thresholds is None:
             second, first = np.sort(scores)[-2:]
             distances.append(first - second)
@@ -107,15 +108,18 @@ def _safe_long(engine: Engine, rows: Sequence[Row], safe: float) -> Iterator[Pai
 
 def _diverse(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
     """The safe ones, those with labels not seen before first; at least one, the safest."""
-    seen = np.zeros(engine.heads.tasks.size, dtype=np.bool_)
+    seen: set[tuple[str, str]] = set()
     new: list[Pair] = []
     rest: list[Pair] = []
     distances = []
-    for pair, labelled in zip(pairs, engine.read(pairs), strict=True):
-        distances.append(_distance(engine, labelled))
+    for pair, reading in zip(pairs, engine.read(pairs), strict=True):
+        distances.append(_distance(engine, reading))
         if distances[-1] > safe:
-            (new if (labelled.decisions & ~seen).any() else rest).append(pair)
-            seen |= labelled.decisions
+            shown = {
+                (task, each.label) for task in reading.labels for each in reading.decided(task)
+            }
+            (rest if shown <= seen else new).append(pair)
+            seen |= shown
     return new + rest or [pairs[int(np.argmax(distances))]]
 
 

@@ -20,12 +20,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats
-from tactful.reading.encoding import Batch, ReplyEncoding
-from tactful.reading.passes import run_rows
+from tactful.reading.encoding import Batch, Pair, ReplyEncoding
 from tactful.reading.processor import available_cpus
 from tactful.reading.session import INPUTS
-from tactful.reading.stream import Pair
 from tactful.reading.tasks import Tasks
 from tactful_training.bundling.fusion import CONTRIB
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tactful.reading.batches import RowOutput
 from tactful.reading.decisions import Floats, sigmoid
 from tactful.reading.evidence import EvidenceFinder
-from tactful.reading.passes import RowOutput
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.quality_metrics import evidence_counts

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tactful.reading.batches import Forward
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Batch
-from tactful.reading.passes import Forward
 from tactful.reading.tasks import Tasks
 
 # Far below any attention logit, and finite, so that a softmax over masked positions has no NaN.

@@ -10,8 +10,7 @@ import numpy as np
 import tokenizers
 import transformers
 
-from tactful.reading.encoding import ReplyEncoding
-from tactful.reading.stream import Pair
+from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.tasks import Tasks
 from tactful_training.config.config_file import digest, load_config
 from tactful_training.config.config_schema import Config

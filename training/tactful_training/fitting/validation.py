@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tactful.reading.batches import Forward, RowOutput, run_rows
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import ReplyEncoding
-from tactful.reading.passes import Forward, RowOutput, run_rows
 from tactful.reading.tasks import Tasks
 from tactful_training.evaluation.quality_metrics import decision_counts, decision_statistic
 from tactful_training.fitting.features import Example
