@@ -39,6 +39,36 @@ def test_ray_gives_the_same_bytes_and_resumes(
     assert output.read_bytes() == (tmp_path / f"local.{suffix}").read_bytes()
 
 
+@pytest.fixture
+def registered(tmp_path: Path, sound_bundle: Path) -> Iterator[str]:
+    """The address of a bundle in an MLflow store that no actor knows."""
+    mlflow = pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient()
+    run = client.create_run(client.create_experiment("bundles", str(tmp_path / "artifacts"))).info
+    client.log_artifacts(run.run_id, str(sound_bundle), "model/data/tiny")
+    client.create_registered_model("tactful")
+    client.create_model_version("tactful", f"{run.artifact_uri}/model", run.run_id)
+    yield "models:/tactful/1"
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_bundle_of_the_registry_reaches_the_actors(
+    tmp_path: Path, sound_bundle: Path, registered: str
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"reply": "so sorry"}\n' * 20, encoding="utf-8")
+    batch.score(tmp_path / "in.jsonl", tmp_path / "local.jsonl", sound_bundle)
+    summary = batch.score(
+        tmp_path / "in.jsonl", tmp_path / "out.jsonl", registered,
+        engine="ray", ray_actors=2, part_rows=5,
+    )  # fmt: skip
+    assert summary.rows == 20
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
+
+
 def test_what_an_actor_refuses_is_told(tmp_path: Path, sound_bundle: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"reply": "sorry", "tone": "mine"}\n', encoding="utf-8")
     with pytest.raises(batch.JobError, match=r"--prefix tactful\."):

@@ -123,12 +123,13 @@ def score(
         progress.say(f"loading {bundle}")
         classifier = Classifier.load(bundle)
         progress.say("reading the input's digest")
-        loaded = classifier.bundle
-        spec = JobSpec(described(files), targets, results, loaded.address, loaded.digest)
+        spec = JobSpec(described(files), targets, results, classifier.bundle.digest)
         if running.engine == "ray":
             from tactful.batch.ray_engine import scored_by_ray
 
-            run: Run = partial(scored_by_ray, spec, address=ray_address, actors=ray_actors)
+            run: Run = partial(
+                scored_by_ray, spec, classifier.bundle, address=ray_address, actors=ray_actors
+            )
         else:
             run = partial(_scored_here, spec, classifier)
         summary = _Job(spec, classifier, workspace, progress, path, running).run(run)

@@ -57,14 +57,12 @@ class JobSpec:
         sources: the input files.
         targets: the files to write; every source belongs to one.
         options: what was asked.
-        bundle: where the bundle is.
-        digest: the digest of its manifest.
+        digest: that of the bundle's manifest.
     """
 
     sources: tuple[Source, ...]
     targets: tuple[Target, ...]
     options: ResultOptions
-    bundle: str
     digest: str
 
     def target_of(self, source: int) -> Target:

@@ -1,7 +1,8 @@
 """The engine ``ray``: Ray Data hands descriptors of parts to actors that hold a classifier each.
 
 Rows never travel to the actors: each reads its parts itself, from storage that all machines see,
-and runs the code of a local job. What comes back is the finished content of a part; the driver
+and runs the code of a local job. The bundle does travel, as the bytes that were verified here, so
+that no machine needs its address. What comes back is the finished content of a part; the driver
 commits it in order. Autoscaling, back-pressure and retries are Ray's.
 """
 
@@ -20,6 +21,8 @@ from tactful.batch.job import Write
 from tactful.batch.job_parts import PartScorer
 from tactful.batch.job_spec import JobSpec, Part
 from tactful.batch.job_summary import PartReport
+from tactful.bundle.loading import Bundle
+from tactful.classifier import Classifier
 from tactful.errors import JobError, MissingExtraError, TactfulError
 
 
@@ -34,12 +37,18 @@ def require_ray() -> None:
 
 
 def scored_by_ray(
-    spec: JobSpec, parts: Iterable[Part], *, address: str | None, actors: int | None
+    spec: JobSpec,
+    bundle: Bundle,
+    parts: Iterable[Part],
+    *,
+    address: str | None,
+    actors: int | None,
 ) -> Iterator[tuple[Part, Write]]:
     """Score parts on a Ray cluster, in order.
 
     Args:
-        spec: the job; its files and its bundle must have the same paths on every machine.
+        spec: the job; its files must have the same paths on every machine.
+        bundle: what scores, on every machine.
         parts: what is left to do.
         address: of a cluster to join; without it one is started on this machine.
         actors: how many classifiers there are; without it as many as Ray sees fit, at most one a
@@ -66,7 +75,10 @@ def scored_by_ray(
         pool = ray.data.ActorPoolStrategy(min_size=actors or 1, max_size=most)
         # A block for each part: the unit that Ray hands out, retries and counts against memory.
         scored = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
-            _PartActor, fn_constructor_args=(spec,), compute=pool, num_cpus=1
+            PartActor,
+            fn_constructor_args=(spec, bundle.address, ray.put(dict(bundle.files))),
+            compute=pool,
+            num_cpus=1,
         )
         for row in scored.iter_rows():
             yield _answer(row)
@@ -77,26 +89,28 @@ def scored_by_ray(
             ray.shutdown()
 
 
-class _PartActor:
-    """Holds a classifier; scores one part at a time."""
+class PartActor:
+    """Holds a classifier; scores one part at a time.
 
-    def __init__(self, spec: JobSpec) -> None:
-        from tactful.classifier import Classifier
+    Args:
+        spec: the job.
+        address: of the bundle, for messages.
+        files: those of the bundle, or a reference to them in Ray's store.
+    """
 
-        self._spec = spec
+    def __init__(self, spec: JobSpec, address: str, files: Any) -> None:
+        if not isinstance(files, Mapping):
+            import ray
+
+            files = ray.get(files)
         # One thread: Ray runs as many actors as there are processors.
-        self._classifier = Classifier.load(spec.bundle, threads=1)
-        self._scorer = PartScorer(spec, self._classifier)
+        bundle = Bundle.verified(files, address, threads=1)
+        self._scorer = PartScorer(spec, Classifier(bundle))
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Score the part that a row describes: its content and report, or what went wrong."""
         sink, report, failure = io.BytesIO(), PartReport(), b""
         try:
-            digest = self._classifier.bundle.digest
-            if digest != self._spec.digest:
-                raise JobError(
-                    f"the bundle {self._spec.bundle} is {digest[:12]} on one of the machines, "
-                    f"{self._spec.digest[:12]} on the first; use one storage for all of them"
-                )
             report = self._scorer.score(Part(**json.loads(row["part"])), sink)
         except TactfulError as error:  # told, not raised: no retry would change it
             failure = pickle.dumps(error if isinstance(error, JobError) else JobError(str(error)))

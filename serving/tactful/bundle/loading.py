@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,15 +65,38 @@ class Bundle:
             BundleError: lists what is missing, extra, changed, malformed or not reproduced here.
             ValueError: ``threads`` is below 1.
         """
+        files, strange = read_files(path)
+        return cls.verified(files, path, strange=strange, threads=threads)
+
+    @classmethod
+    def verified(
+        cls,
+        files: Mapping[str, bytes],
+        address: str | Path,
+        *,
+        strange: Sequence[str] = (),
+        threads: int | None = None,
+    ) -> Bundle:
+        """Verify and open a bundle whose files were read already, here or on another machine.
+
+        Args:
+            files: name to content of its files.
+            address: where they came from.
+            strange: one line for everything else that was found there.
+            threads: as of `load`.
+
+        Raises:
+            BundleError: as of `load`.
+            ValueError: as of `load`.
+        """
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; allowed: 1 or more, or None")
-        files, strange = read_files(path)
         manifest, problems = checked_manifest(files, strange)
         if problems:
-            raise BundleError(path, problems)
+            raise BundleError(address, problems)
         heads, golden, problems = _parse(files)
         if heads is None or problems:
-            raise BundleError(path, problems)
+            raise BundleError(address, problems)
         try:
             engine = Engine(
                 heads,
@@ -84,10 +107,10 @@ class Bundle:
             )
             differences = check_goldens(engine, golden, manifest["golden_tolerance"])
         except ValueError as error:
-            raise BundleError(path, [str(error)]) from error
+            raise BundleError(address, [str(error)]) from error
         if differences:
-            raise BundleError(path, differences + _int8_advice(manifest))
-        return cls(absolute(path), files, manifest, golden, files["README.md"].decode(), engine)
+            raise BundleError(address, differences + _int8_advice(manifest))
+        return cls(absolute(address), files, manifest, golden, files["README.md"].decode(), engine)
 
 
 def _int8_advice(manifest: Mapping[str, Any]) -> list[str]:
