@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import typer
 
+from tactful.csv_dialect import parse_delimiter
 from tactful.errors import TactfulError
 
 Result = TypeVar("Result")
@@ -194,6 +195,23 @@ BUNDLE_HELP = "The model bundle: a folder, a .bundle.tar.gz archive or models:/t
 BundleOption = Annotated[
     str,
     typer.Option("--bundle", envvar="TACTFUL_BUNDLE", metavar="DIR", help=BUNDLE_HELP),
+]
+
+
+def _delimiter(text: str | None) -> str | None:
+    try:
+        return None if text is None else parse_delimiter(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+DELIMITER_HELP = (
+    "What parts the cells of a CSV file: a character such as ';', or tab. By default it is found "
+    "from the names of the columns."
+)
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option("--delimiter", metavar="CHARACTER", help=DELIMITER_HELP, callback=_delimiter),
 ]
 
 JsonOption = Annotated[

@@ -169,11 +169,14 @@ def test_multilabel_alone_with_unknown_rows(
                 row["labels"]["extra"] = ["long"] if len(row["reply"]) > 60 else []
             row["evidence"] = []
             rows[split].append(row)
-    # A task that is unknown in a whole split can be trained and not measured there.
+    # A task that is unknown in a whole split can be trained and not measured there, if it is said.
     for row in rows["test"]:
         row["labels"].pop("extra", None)
     folder = data_set_writer(workplace / "moves", rows, tasks)
-    result, _ = run(make_config(data__folder=folder), workplace / "out")
+    with pytest.raises(DataError, match=r"test\.jsonl has no labels of the task 'extra'"):
+        run(make_config(data__folder=folder), workplace / "out")
+    config = make_config(data__folder=folder, data__allow_missing_tasks="{test: [extra]}")
+    result, _ = run(config, workplace / "out")
     assert set(result.evaluations["test"].tasks) == {"moves"}
     assert set(result.evaluations["validation"].tasks) == {"moves", "extra"}
     reading = Classifier.load(result.out).classify("we are sorry . thank you")

@@ -12,7 +12,7 @@ from tactful.reading.encoding import Pair
 from tactful.reading.engine import Engine
 from tactful.reading.processor import processor_name
 from tactful.reading.readings import LabelReading
-from tactful.reading.tasks import Tasks
+from tactful.reading.tasks import Tasks, one_form
 from tactful.strict_json import canonical_json, strict_json
 
 _KEYS = {"reply", "context", "scores", "decisions"}
@@ -128,16 +128,23 @@ def _golden(entry: Any, tasks: Tasks) -> Golden:
         raise ValueError("reply must be text, context text or null")
     _check_keys("scores", entry["scores"], [task.name for task in tasks])
     _check_keys("decisions", entry["decisions"], [task.name for task in tasks])
+    scores, decisions = {}, {}
     for task in tasks:
-        _check_keys(f"scores.{task.name}", entry["scores"][task.name], task.names)
-        for label, score in entry["scores"][task.name].items():
+        given, decided = entry["scores"][task.name], entry["decisions"][task.name]
+        if isinstance(given, Mapping):
+            given = {one_form(label): score for label, score in given.items()}
+        _check_keys(f"scores.{task.name}", given, task.names)
+        for label, score in given.items():
             if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
                 raise ValueError(f"scores.{task.name}.{label} must be from 0 to 1, not {score!r}")
-        decided = entry["decisions"][task.name]
         labels = [decided] if task.kind == "single" else decided
+        if isinstance(labels, list):
+            labels = [one_form(label) if isinstance(label, str) else label for label in labels]
         if not isinstance(labels, list) or not all(label in task.names for label in labels):
             raise ValueError(f"decisions.{task.name} is {decided!r}, allowed: {task.names}")
-    return Golden(entry["reply"], entry["context"], entry["scores"], entry["decisions"])
+        scores[task.name] = given
+        decisions[task.name] = labels[0] if task.kind == "single" else labels
+    return Golden(entry["reply"], entry["context"], scores, decisions)
 
 
 def _check_keys(where: str, value: object, expected: Sequence[str]) -> None:

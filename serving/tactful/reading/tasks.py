@@ -7,6 +7,7 @@ tasks in the order in which the data card declares them.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,14 @@ _EXAMPLE = (
 _LABEL_NAME = re.compile(r"[^\s|\x00-\x1f\x7f]+( [^\s|\x00-\x1f\x7f]+)*")
 
 
+def one_form(name: str) -> str:
+    """A name in the one Unicode form (NFC) in which names are held and compared.
+
+    ``é`` may be one code point or two, which look alike; keyboards and file formats differ in it.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 @dataclass(frozen=True)
 class Task:
     """One question asked of every reply.
@@ -39,7 +48,7 @@ class Task:
     Attributes:
         name: lower-case identifier, for example ``strategies``.
         kind: ``multilabel`` (any number of labels) or ``single`` (exactly one).
-        labels: label name to description, in the order of the model's outputs.
+        labels: label name (in `one_form`) to description, in the order of the model's outputs.
 
     Raises:
         ValueError: a name, the kind or the labels are not usable.
@@ -72,13 +81,22 @@ class Task:
             if not isinstance(label, str) or not _LABEL_NAME.fullmatch(label):
                 raise ValueError(
                     f"task {self.name!r}: label {label!r} must be text without '|', control "
-                    "characters or outer spaces (quote numbers and yes/no in YAML)"
+                    "characters or outer spaces (quote numbers, null and yes/no in YAML)"
                 )
             if not isinstance(description, str):
                 raise ValueError(
                     f"task {self.name!r}: the description of {label!r} must be text, "
                     f"not {type(description).__name__}; write {_EXAMPLE}"
                 )
+        labels = {one_form(label): description for label, description in self.labels.items()}
+        if len(labels) < len(self.labels):
+            names = [one_form(label) for label in self.labels]
+            twice = next(label for label in labels if names.count(label) > 1)
+            raise ValueError(
+                f"task {self.name!r}: the label {twice!r} is declared twice, in two Unicode forms "
+                "that look alike"
+            )
+        object.__setattr__(self, "labels", labels)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -198,57 +198,61 @@ class Operation:
 
     Attributes:
         path: its address.
-        method: in lower case; whatever takes ``get`` takes ``head`` too.
         name: of its handler.
         summary: what it is for.
         answers: the shapes of its answer; none where it is text.
         problems: codes of the problems it may answer with, beside those of every operation.
-        bodies: the shapes of its request; none where it takes no body.
+        bodies: the shapes of its request; with them it is a POST, else a GET and a HEAD.
         body_required: whether the body may be left out.
-        token: whether it asks for the bearer token.
     """
 
     path: str
-    method: str
     name: str
     summary: str
     answers: tuple[type[BaseModel], ...] = ()
     problems: tuple[str, ...] = ()
     bodies: tuple[type[BaseModel], ...] = ()
-    body_required: bool = False
-    token: bool = False
+    body_required: bool = True
+
+    @property
+    def method(self) -> str:
+        """In lower case."""
+        return "post" if self.bodies else "get"
 
 
 OPERATIONS = (
-    Operation("/healthz", "get", "healthz", "Whether the process is alive", (State,)),
+    Operation("/healthz", "healthz", "Whether the process is alive", (State,)),
     Operation(
-        *("/readyz", "get", "readyz", "Whether a verified bundle serves and requests are taken"),
+        "/readyz",
+        "readyz",
+        "Whether a verified bundle serves and requests are taken",
         (State,),
         ("not_ready", "draining"),
     ),
-    Operation("/metrics", "get", "show_metrics", "Figures for Prometheus"),
+    Operation("/metrics", "show_metrics", "Figures for Prometheus"),
     Operation(
-        *("/v1/bundle", "get", "show_bundle"),
+        "/v1/bundle",
+        "show_bundle",
         "The bundle that reads now: manifest, labels, thresholds",
         (BundleInfo,),
         ("token_missing", "not_ready"),
-        token=True,
     ),
     Operation(
-        *("/v1/label", "post", "label", "Read one reply, or several"),
+        "/v1/label",
+        "label",
+        "Read one reply, or several",
         (Reading, Readings),
         (*_WITH_BODY, "too_many_items", "too_many_tokens", "queue_full", "deadline_exceeded"),
         (Reply, Replies),
-        body_required=True,
-        token=True,
     ),
     Operation(
-        *("/v1/admin/reload", "post", "reload"),
+        "/v1/admin/reload",
+        "reload",
         "Load a bundle and put it in the place of the one that serves",
         (Reloaded,),
         (*_WITH_BODY, "bundle_refused"),
         (ReloadRequest,),
-        token=True,
+        body_required=False,
     ),
 )
 
@@ -268,20 +272,21 @@ def describe(root_path: str = "") -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for one in OPERATIONS:
         paths.setdefault(one.path, {})[one.method] = _described(one)
-    document: dict[str, Any] = {
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": "tactful",
             "description": "Which empathy strategies and which tone a support reply uses.",
             "version": tactful.__version__,
         },
+        # Relative to where this document was found, under whatever path a proxy shows it.
+        "servers": [{"url": root_path or "."}],
         "paths": paths,
         "components": {
             "schemas": shapes["$defs"],
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
-    return document | ({"servers": [{"url": root_path}]} if root_path else {})
 
 
 def _described(one: Operation) -> dict[str, Any]:
@@ -303,7 +308,7 @@ def _described(one: Operation) -> dict[str, Any]:
     if one.name == "label":
         body["examples"] = REQUEST_EXAMPLES
         content["application/json"]["examples"] = ANSWER_EXAMPLES
-    if one.token:
+    if "token_missing" in one.problems:
         described["security"] = [{"bearer": []}]
     return described
 
@@ -326,18 +331,9 @@ def _problem_responses(*codes: str) -> dict[str, dict[str, Any]]:
             "code": code,
             "request_id": "6f1d2c3b4a59",
         }
-        response = responses.setdefault(
-            str(row.status),
-            {
-                "description": "",
-                "content": {
-                    MEDIA_TYPE: {
-                        "schema": {"$ref": "#/components/schemas/Problem"},
-                        "examples": {},
-                    }
-                },
-            },
-        )
+        schema = {"$ref": "#/components/schemas/Problem"}
+        content = {MEDIA_TYPE: {"schema": schema, "examples": {}}}
+        response = responses.setdefault(str(row.status), {"description": "", "content": content})
         response["description"] += ("; " if response["description"] else "") + row.title
         response["content"][MEDIA_TYPE]["examples"][code] = {"value": example}
         if row.status in (429, 503):

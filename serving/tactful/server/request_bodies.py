@@ -101,7 +101,7 @@ def parse_label_request(content: Any, max_items: int) -> LabelRequest:
             several is in its place.
     """
     if not isinstance(content, Mapping):
-        raise _wrong("", f"must be an object, not {_kind(content)}")
+        raise _wrong("", f"must be an object, not {_json_type(content)}")
     if "items" not in content:
         item = _item(content)
         if isinstance(item, InputError):
@@ -111,7 +111,7 @@ def parse_label_request(content: Any, max_items: int) -> LabelRequest:
         raise _wrong("", "give either reply (and context), or items, and nothing beside it")
     items = content["items"]
     if not isinstance(items, list):
-        raise _wrong("/items", f"must be a list, not {_kind(items)}")
+        raise _wrong("/items", f"must be a list, not {_json_type(items)}")
     if len(items) > max_items:
         raise RequestError(
             "too_many_items",
@@ -130,14 +130,16 @@ def parse_reload_request(content: Any) -> str | None:
         raise _wrong("", 'must be an object with at most one field: {"bundle": "<address>"}')
     address = content.get("bundle")
     if address is not None and (not isinstance(address, str) or not address or "\0" in address):
-        raise _wrong("/bundle", f"must be the address of a bundle as text, not {_kind(address)}")
+        raise _wrong(
+            "/bundle", f"must be the address of a bundle as text, not {_json_type(address)}"
+        )
     return address
 
 
 def _item(value: object) -> Item | InputError:
     if not isinstance(value, Mapping):
         return InputError(
-            "item_malformed", f"must be an object with reply and context, not {_kind(value)}"
+            "item_malformed", f"must be an object with reply and context, not {_json_type(value)}"
         )
     if not set(value) <= {"reply", "context"}:
         # Their names are not quoted: they are the sender's text too.
@@ -154,7 +156,7 @@ def _wrong(pointer: str, message: str, code: str = "field_wrong") -> RequestErro
     )
 
 
-def _kind(value: object) -> str:
+def _json_type(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")
 

@@ -52,8 +52,8 @@ class Settings:
     )
     root_path: str = option(
         "",
-        "The path under which a proxy shows this service, for example /tactful, whether or not the "
-        "proxy takes it away. The page finds its way without it; the OpenAPI document names it.",
+        "The path under which a proxy shows this service, for example /tactful, where it does not "
+        "take that path away. Without it, page and OpenAPI document use relative addresses.",
         panel=_PROCESS,
     )
     workers: int = option(

@@ -300,3 +300,14 @@ def test_an_initializer_that_points_at_another_file(
     rehash(bundle_copy)
     message = problems(bundle_copy)
     assert "model.onnx: tensor 'bias' keeps its data in another file (../weights.bin)" in message
+
+
+def test_labels_of_an_older_bundle_are_held_in_one_unicode_form(
+    bundle_copy: Path, rehash: Rehash
+) -> None:
+    for name in ("labels.json", "golden.jsonl"):
+        path = bundle_copy / name
+        path.write_bytes(path.read_bytes().replace(b'"apology"', '"e\u0301"'.encode()))
+    rehash(bundle_copy)
+    reading = Classifier.load(bundle_copy).classify("I am so sorry, friend.")
+    assert reading.strategies[0].label == "\u00e9"

@@ -67,3 +67,14 @@ def test_tasks_are_one_or_more_and_named_once() -> None:
         Tasks.from_dicts([ENTRIES[1], ENTRIES[1]])
     with pytest.raises(ValueError, match="must be a list, not str"):
         Tasks.from_dicts("tone")
+
+
+def test_a_label_is_held_in_one_unicode_form() -> None:
+    assert Task("acts", "multilabel", {"re\u0301sume\u0301": ""}).names == ("r\u00e9sum\u00e9",)
+    with pytest.raises(ValueError, match="label 'é' is declared twice, in two Unicode forms"):
+        Task("acts", "multilabel", {"\u00e9": "", "e\u0301": ""})
+
+
+def test_a_label_that_yaml_reads_as_nothing_needs_quotes() -> None:
+    with pytest.raises(ValueError, match=r"label None must be text .*quote numbers, null"):
+        Task("acts", "multilabel", {None: ""})  # type: ignore[dict-item]

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import socket
+from urllib.parse import urljoin
 
 import pytest
 
@@ -306,6 +307,9 @@ def test_the_openapi_description_is_complete(http):
     assert set(described["paths"]) == {
         *("/healthz", "/readyz", "/metrics", "/v1/bundle", "/v1/label", "/v1/admin/reload")
     }
+    assert urljoin(f"{http.base_url}/a/openapi.json", described["servers"][0]["url"]).endswith(
+        "/a/"
+    )
     label = described["paths"]["/v1/label"]["post"]
     assert set(label["responses"]) == {
         *("200", "400", "401", "408", "413", "415", "422", "429", "500", "503")

@@ -106,7 +106,7 @@ def test_policies_are_texts_or_files_and_the_last_one_counts(tmp_path: Path) -> 
 
 
 def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
-    names = ["Class 1: thank", "a/b", "*", "tone/warm", "[x]", "yes", "it's"]
+    names = ["Class 1: thank", "a/b", "*", "tone/warm", "[x]", "yes", "it's", "null", "\u00e9"]
     tasks = Tasks(
         (
             Task("acts", "multilabel", dict.fromkeys(names, "")),
@@ -126,6 +126,8 @@ def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
         "acts/tone/warm: precision>=0.9": ("acts", "tone/warm"),
         "[x]: precision>=0.9": ("acts", "[x]"),
         "yes: precision>=0.9": ("acts", "yes"),
+        "null: precision>=0.9": ("acts", "null"),
+        "e\u0301: precision>=0.9": ("acts", "\u00e9"),
     }.items():
         [goal] = read_goals([text], tasks)
         assert (goal.task, goal.label) == meant
@@ -135,6 +137,11 @@ def test_labels_of_any_name_can_be_meant(tmp_path: Path) -> None:
         read_goals([str(path)], tasks)
     path.write_text("'Class 1: thank': precision>=0.9\n")
     assert [goal.label for goal in read_goals([str(path)], tasks)] == ["Class 1: thank"]
+    path.write_text("null: precision>=0.9\n")
+    with pytest.raises(ConfigError, match="put quotes around the label None"):
+        read_goals([str(path)], tasks)
+    path.write_text("'null': precision>=0.9\n")
+    assert [goal.label for goal in read_goals([str(path)], tasks)] == ["null"]
 
 
 def test_every_label_means_those_with_enough_rows() -> None:

@@ -185,3 +185,18 @@ def test_unusable_input_is_a_clear_error(
     write_rows(data_set / "test.jsonl", unknown)
     with pytest.raises(DataError, match="no row has labels of the tasks"):
         run_raising(sound_bundle, "--data", data_set)
+
+
+def test_a_task_that_the_rows_lack_is_said(sound_bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    lines = ["id;reply;tones;strategies", "1;I am so sorry;warm;apology", "2;Thank you;warm;"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    result = run(sound_bundle, "--data", file, "--json")
+    assert result.exit_code == 0, result.output
+    assert "tone" not in json.loads(result.stdout)
+    assert json.loads(result.stdout)["strategies"]["labels"]["apology"]["support"] == 1
+    assert "warning: " in result.stderr
+    assert "rows.csv has no labels of the task 'tone'; its column 'tones' is like" in result.stderr
+    file.write_text(file.read_text("utf-8").replace(";", "^"), encoding="utf-8")
+    result = run(sound_bundle, "--data", file, "--delimiter", "^", "--json")
+    assert json.loads(result.stdout)["n"] == 2

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import unicodedata
+from pathlib import Path
 
 import pytest
 import typer
@@ -264,3 +267,61 @@ def test_load_dataset_reads_the_shipped_folder_as_it_stands(tmp_path, monkeypatc
     span = first["evidence"][0]
     assert first["labels"]["strategies"][0] == span["label"] == "paraphrase"
     assert first["reply"][span["start"] : span["end"]].startswith("So it's marked delivered")
+
+
+CASES = Path(__file__).parent / "cases"
+
+
+def test_a_misspelt_column_is_a_problem_in_each_file_unless_a_config_allows_it(tmp_path):
+    result = run(CASES / "typo-column", "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["ok"]) == (1, False)
+    finding = report["findings"][0]
+    assert (finding["check"], finding["problem"], finding["count"]) == ("tasks_missing", True, 2)
+    for line, file in zip(finding["examples"], ("validation.csv", "test.csv"), strict=True):
+        assert f"{file} has no labels of the task 'topics'; its column 'topic' is like it" in line
+    config = tmp_path / "mine.yaml"
+    config.write_text("extends: default.yaml\ndata: {allow_missing_tasks: [topics]}\n")
+    result = run(CASES / "typo-column", "--config", config)
+    assert (result.exit_code, "No problem found." in result.stdout) == (0, True)
+    config.write_text("extends: default.yaml\ndata: {allow_missing_tasks: {test: [topics]}}\n")
+    assert run(CASES / "typo-column", "--config", config).exit_code == 1
+
+
+def test_one_column_for_each_label_is_read_and_said():
+    report = check_data(CASES / "onehot")
+    assert report.ok
+    assert report.splits["train"].labels["topics"] == {"billing": 1, "delivery": 0}
+    assert report.splits["train"].none == {"topics": 1}
+    finding = found(CASES / "onehot")["label_columns"]
+    assert finding.examples[0].endswith("train.csv: topics from 'billing', 'delivery'")
+
+
+def test_a_label_called_null_is_that_label_and_warned_of():
+    report = check_data(CASES / "label-null")
+    assert report.ok
+    for counts in report.splits.values():
+        assert counts.labels["mood"] == {"good": 1, "bad": 1, "null": 1}
+        assert counts.unknown == {"topics": 0, "mood": 0}
+    assert found(CASES / "label-null")["label_names"].examples == ("mood 'null'",)
+
+
+def test_labels_in_either_unicode_form_are_those_of_the_card(tmp_path):
+    shutil.copytree(CASES / "label-null", tmp_path / "set")
+    for number, form in enumerate(("NFC", "NFD")):
+        label = unicodedata.normalize(form, "résumé")
+        with (tmp_path / "set/train.csv").open("a", encoding="utf-8") as file:
+            file.write(f"more-{number},another text {form},{label},good\n")
+    assert check_data(tmp_path / "set").splits["train"].labels["topics"]["résumé"] == 2
+
+
+def test_the_delimiter_is_found_or_named(data_set):
+    folder = data_set()
+    for sign, options in ((";", ()), ("\t", ()), ("^", ("--delimiter", "^"))):
+        lines = (["id", "reply", "strategies", "tone"], ["1", "x, y", "apology", "warm"])
+        (folder / "train.csv").write_text("".join(sign.join(line) + "\n" for line in lines))
+        report = json.loads(run(folder, "--json", *options).stdout)
+        assert (report["ok"], report["splits"]["train"]["rows"]) == (True, 1)
+    result = run(folder, "--delimiter", ";;")
+    assert result.exit_code == 2
+    assert "allowed is one character" in result.stderr

@@ -288,6 +288,21 @@ def test_a_better_one_is_promoted_but_not_in_a_dry_run(here: dict[str, Any]) -> 
     assert "version 2 is the champion already" in result.stdout
 
 
+def test_rows_that_lack_a_task_promote_nothing(here: dict[str, Any], tmp_path: Path) -> None:
+    data = here["good"].inputs.data.folder
+    lines = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["labels"]["mood"]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run(promote, "--challenger", "2", "--data", str(file))
+    assert isinstance(result.exception, DataError)
+    assert "rows.jsonl has no labels of the task 'mood'" in str(result.exception)
+    told = run(compare, "models:/tactful/1", "models:/tactful/2", "--data", str(file))
+    assert told.exit_code == 0, told.exception
+    assert "no labels of the task 'mood'" in told.stderr
+
+
 def test_two_promotions_at_once_are_one(here: dict[str, Any]) -> None:
     with _lock(f"sqlite:///{here['folder']}/mlflow.db"):
         result = run(promote, "--challenger", "2")

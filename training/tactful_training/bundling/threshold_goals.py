@@ -20,7 +20,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from tactful.reading.tasks import Tasks
+from tactful.reading.tasks import Tasks, one_form
 from tactful_training.config.strict_yaml import YamlError, parse_yaml
 from tactful_training.errors import ConfigError, DataError
 from tactful_training.evaluation.bootstrap import RESAMPLES, Doubles, Estimate, Resamples
@@ -106,7 +106,7 @@ def read_goals(texts: Sequence[str], tasks: Tasks) -> list[Goal]:
             raise ConfigError(
                 f"policy {name}: {asked!r}: write precision>=0.9 or recall>=0.9, above 0 to 1"
             )
-        for task, label in _named(name, tasks):
+        for task, label in _named(one_form(name), tasks):
             metric: Metric = "precision" if match[1] == "precision" else "recall"
             goals[task, label] = Goal(task, label, metric, float(match[2]), name == _EVERY)
     if not goals:
@@ -223,7 +223,10 @@ def _lines(text: str) -> list[tuple[str, object]]:
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"the policy file {path}: write lines LABEL: precision>=0.9")
-    return [(str(name), asked) for name, asked in content.items()]
+    for name in content:
+        if not isinstance(name, str):  # null, yes, 1: who knows how it was written
+            raise ConfigError(f"the policy file {path}: put quotes around the label {name!r}")
+    return list(content.items())
 
 
 def _unquoted(name: str) -> str:

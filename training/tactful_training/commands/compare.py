@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.commands.shared_options import SplitOption, require_train_extra
+from tactful_training.commands.shared_options import SplitOption, require_train_extra, warn
 
 
 def compare(
@@ -44,7 +44,11 @@ def compare(
     first, second = Classifier.load(a), Classifier.load(b)
     tasks = shared_tasks(first, second)
     rows = load_labelled(data, split, tasks, require_labels=False)
-    with Console(stderr=True).status("Reading replies with both bundles"):
+    console = Console(stderr=True)
+    if len(rows.lacking) < len(rows.tasks):  # else no labels are wanted
+        for line in rows.lacking:
+            warn(console, f"{line}; its figures are left out")
+    with console.status("Reading replies with both bundles"):
         found = run(first, second, rows.rows, rows.tasks, slices=slice_ or None)
     if json_output:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import JsonOption
+from tactful.options import DelimiterOption, JsonOption
 from tactful_training.commands.shared_options import require_train_extra
 
 app = typer.Typer(no_args_is_help=True, help="Look after data sets.")
@@ -24,6 +24,14 @@ def check(
     path: Annotated[
         Path, typer.Argument(metavar="FOLDER_OR_FILE", help="A data set, or one file of rows.")
     ],
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONFIG",
+            help="A config whose data.allow_missing_tasks names tasks that files may lack.",
+        ),
+    ] = None,
+    delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Check schema, offsets, labels, duplicates and leakage between splits; count the labels.
@@ -33,9 +41,11 @@ def check(
     require_train_extra("tactful data check")
     from rich.console import Console
 
+    from tactful_training.config.config_file import load_config
     from tactful_training.data.data_check import check_data, render_report
 
-    report = check_data(path)
+    allowed = () if config is None else load_config(config).data.allow_missing_tasks
+    report = check_data(path, delimiter=delimiter, allowed=allowed)
     if json_output:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     else:

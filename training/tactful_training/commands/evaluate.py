@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful_training.commands.shared_options import SplitOption, require_train_extra
+from tactful.options import DEFAULT_BUNDLE, BundleOption, DelimiterOption, JsonOption
+from tactful_training.commands.shared_options import SplitOption, require_train_extra, warn
 from tactful_training.errors import DataError
 
 
@@ -38,6 +38,7 @@ def evaluate(
             "reply_length and every column of few values.",
         ),
     ] = None,
+    delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled rows: every figure with its 95% bootstrap interval."""
@@ -53,7 +54,9 @@ def evaluate(
 
     progress = Console(stderr=True)
     classifier = Classifier.load(bundle)
-    labelled = load_labelled(data, split, classifier.bundle.heads.tasks)
+    labelled = load_labelled(data, split, classifier.bundle.heads.tasks, delimiter=delimiter)
+    for line in labelled.lacking:
+        warn(progress, f"{line}; it is not evaluated")
     keywords = None
     if baseline:
         if labelled.data_set is None:

@@ -26,6 +26,7 @@ class DataConfig(_Section):
 
     folder: _Text
     limit: _Count | None
+    allow_missing_tasks: list[_Text] | dict[str, list[_Text]]
 
 
 class EncoderConfig(_Section):

@@ -100,6 +100,8 @@ def read_card(path: Path) -> Card:
     if path.is_dir():
         path = path / CARD
     try:
+        if path.exists() and not path.is_file():  # to open a pipe may wait for ever
+            raise DataError(f"the data card {path} is no file")
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise DataError(

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from tactful.reading.tasks import Tasks
 from tactful_training.data.data_card import CARD, read_card
-from tactful_training.data.data_set import load_data_set
+from tactful_training.data.data_set import AllowedGaps, lacking_tasks, load_data_set
+from tactful_training.data.label_cells import MISSING_NAMES, listed
 from tactful_training.data.labelled_row import Row
 from tactful_training.data.near_duplicates import near_duplicates, normalised
 from tactful_training.data.row_files import MAX_LISTED, SUFFIXES, are_rows, scan_rows
@@ -96,11 +97,15 @@ class DataReport:
         }
 
 
-def check_data(path: Path) -> DataReport:
+def check_data(
+    path: Path, *, delimiter: str | None = None, allowed: AllowedGaps = ()
+) -> DataReport:
     """Check a data set, or one file of rows by the card beside it.
 
     Args:
         path: a folder (also by the name of a shipped set) or a .jsonl, .csv or .parquet file.
+        delimiter: of CSV files; None finds it.
+        allowed: tasks of which files may say nothing, see ``data.allow_missing_tasks``.
 
     Raises:
         DataError: there is nothing to check: no rows, no card, or a file that cannot be read.
@@ -120,13 +125,45 @@ def check_data(path: Path) -> DataReport:
         if not files:
             suffixes = ", ".join(SUFFIXES)
             raise DataError(f"{path} has no file of rows: train, validation or test ({suffixes})")
-    splits: dict[str, list[Row]] = {}
-    unusable: list[str] = []
-    for name, file in files.items():
-        splits[name], problems = scan_rows(file, tasks)
-        unusable += problems if splits[name] or problems else [f"{file} holds no rows"]
+    scans = {name: scan_rows(file, tasks, delimiter=delimiter) for name, file in files.items()}
+    splits = {name: scan.rows for name, scan in scans.items()}
+    unusable = [
+        problem
+        for scan in scans.values()
+        for problem in scan.problems or ([] if scan.rows else [f"{scan.path} holds no rows"])
+    ]
+    mistakable = [
+        f"{task.name} {label!r}"
+        for task in tasks
+        for label in task.labels
+        if label in MISSING_NAMES
+    ]
     counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}
-    found = [_finding("rows", True, "rows cannot be used", unusable)]
+    found = [
+        _finding(
+            "tasks_missing",
+            True,
+            "tasks of the card have no labels in a whole file",
+            lacking_tasks(scans, allowed, tasks),
+        ),
+        _finding("rows", True, "rows cannot be used", unusable),
+        _finding(
+            "label_names",
+            False,
+            "labels have names that spreadsheets and other readers take for a missing value",
+            mistakable,
+        ),
+        _finding(
+            "label_columns",
+            False,
+            "tasks are read from a column of 1 and 0 for each label",
+            [
+                f"{scan.path}: {task} from {listed(columns)}"
+                for scan in scans.values()
+                for task, columns in scan.one_hot.items()
+            ],
+        ),
+    ]
     found += _across_splits(splits)
     found += _within_splits(splits)
     absent = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from tactful.reading.tasks import Task, Tasks
 from tactful_training.config.shipped_files import find_data_set
 from tactful_training.data.data_card import CARD, ORIGINALS, Card, read_card
 from tactful_training.data.labelled_row import Row
-from tactful_training.data.row_files import SUFFIXES, are_rows, read_rows
+from tactful_training.data.row_files import SUFFIXES, ScannedRows, are_rows, scan_rows
 from tactful_training.errors import DataError
 
 SPLITS = ("train", "validation", "test")
+AllowedGaps = Sequence[str] | Mapping[str, Sequence[str]]
+"""Tasks that may be unknown in a whole file: of every split, or by the name of the split."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,21 @@ class DataSet:
         """The tasks that the card names."""
         return self.card.tasks
 
-    def split(self, name: str, *, require_labels: bool = True) -> list[Row]:
-        """Read the rows of a split; ``require_labels`` is as for `read_rows`.
+    def split(self, name: str) -> list[Row]:
+        """Read the rows of a split, some of whose tasks may be unknown in all of it.
 
         Raises:
             DataError: there is no such split, or a row cannot be used.
+        """
+        return self.scan(name).usable()
+
+    def scan(
+        self, name: str, *, require_labels: bool = True, delimiter: str | None = None
+    ) -> ScannedRows:
+        """Read the rows of a split as `scan_rows` does.
+
+        Raises:
+            DataError: there is no such split, or its file cannot be read.
         """
         if name not in self.files:
             there = ", ".join(self.files) or "none"
@@ -52,7 +65,30 @@ class DataSet:
                 else ""
             )
             raise DataError(f"{self.folder} has no split {name!r} ({wanted}); there: {there}{hint}")
-        return read_rows(self.files[name], self.tasks, require_labels=require_labels)
+        return scan_rows(
+            self.files[name], self.tasks, require_labels=require_labels, delimiter=delimiter
+        )
+
+    def splits(self, allowed: AllowedGaps) -> dict[str, list[Row]]:
+        """Read all three splits for a training.
+
+        Args:
+            allowed: the tasks that files need not speak of, as ``data.allow_missing_tasks``.
+
+        Raises:
+            DataError: one is not there, a row cannot be used, or a file says nothing of a task that
+                it should speak of.
+        """
+        scans = {name: self.scan(name) for name in SPLITS}
+        rows = {name: scan.usable() for name, scan in scans.items()}
+        lacking = lacking_tasks(scans, allowed, self.tasks)
+        if lacking:
+            lines = "".join(f"\n  - {line}" for line in lacking)
+            raise DataError(
+                f"{self.folder} does not speak of all tasks of its card:{lines}\nWhere a task is "
+                "meant to be unknown in a whole file, name it in data.allow_missing_tasks"
+            )
+        return rows
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -87,6 +123,33 @@ def load_data_set(folder: str | Path) -> DataSet:
     return DataSet(card=read_card(found), folder=found, files=files)
 
 
+def lacking_tasks(
+    scans: Mapping[str, ScannedRows], allowed: AllowedGaps, tasks: Tasks
+) -> list[str]:
+    """A line for each file and task of which it says nothing, those that are allowed aside.
+
+    Raises:
+        DataError: what is allowed names no task, or no split.
+    """
+    gaps = allowed if isinstance(allowed, Mapping) else dict.fromkeys(SPLITS, allowed)
+    names = [task.name for task in tasks]
+    for kind, given, known in (
+        ("split", gaps, SPLITS),
+        ("task", (name for each in gaps.values() for name in each), names),
+    ):
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"allowed: {_listed(known)}"
+                raise DataError(f"data.allow_missing_tasks: unknown {kind} {name!r}; {hint}")
+    return [
+        line
+        for split, scan in scans.items()
+        for task, line in scan.lacking.items()
+        if task not in gaps.get(split, ())
+    ]
+
+
 @dataclass(frozen=True)
 class LabelledData:
     """What an evaluation needs of the data.
@@ -95,15 +158,22 @@ class LabelledData:
         rows: the rows to evaluate on.
         tasks: the model's tasks that the data declares, in the model's order.
         data_set: where the rows are a split of; None where they are a file of their own.
+        lacking: a line for each of the tasks of which no row says anything.
     """
 
     rows: list[Row]
     tasks: Tasks
     data_set: DataSet | None
+    lacking: tuple[str, ...] = ()
 
 
 def load_labelled(
-    data: str | Path, split: str, known: Tasks, *, require_labels: bool = True
+    data: str | Path,
+    split: str,
+    known: Tasks,
+    *,
+    require_labels: bool = True,
+    delimiter: str | None = None,
 ) -> LabelledData:
     """Read rows to evaluate a model on.
 
@@ -113,21 +183,23 @@ def load_labelled(
         split: which rows of a folder; a file is read whole.
         known: the tasks of the model.
         require_labels: whether a row must say something of its labels.
+        delimiter: of CSV files; None finds it.
 
     Raises:
         DataError: the data cannot be read, has none of the tasks, or its card gives a task of the
             same name another kind or other labels.
     """
-    path = Path(data)
+    path, data_set = Path(data), None
     if are_rows(path):
         declared = read_card(path.parent).tasks if _has_card(path.parent) else known
         tasks = common_tasks(declared, known, path)
-        rows = read_rows(path, declared, require_labels=require_labels)
-        return LabelledData(rows, tasks, None)
-    data_set = load_data_set(data)
-    tasks = common_tasks(data_set.tasks, known, data_set.card.path)
-    rows = data_set.split(split, require_labels=require_labels)
-    return LabelledData(rows, tasks, data_set)
+        scan = scan_rows(path, declared, require_labels=require_labels, delimiter=delimiter)
+    else:
+        data_set = load_data_set(data)
+        tasks = common_tasks(data_set.tasks, known, data_set.card.path)
+        scan = data_set.scan(split, require_labels=require_labels, delimiter=delimiter)
+    lacking = tuple(scan.lacking[task.name] for task in tasks if task.name in scan.lacking)
+    return LabelledData(scan.usable(), tasks, data_set, lacking)
 
 
 def common_tasks(declared: Tasks, known: Tasks, where: object) -> Tasks:

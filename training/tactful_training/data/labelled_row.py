@@ -1,19 +1,14 @@
-"""One labelled row: what it is, and how a record of a file becomes one.
+"""One labelled row: what it is, and how the values of a record become one.
 
-JSONL nests the labels; CSV and Parquet may too (a JSON object in a CSV cell), but usually have a
-column for each task, named ``strategies`` or ``labels.strategies``:
-
-* several labels are joined, ``apology|gratitude``; a column ``labels`` of such text holds the
-  labels of all tasks at once;
-* an empty cell of a multi-label task means that no label applies, as in the table that
-  ``tactful score`` writes; an empty cell of a single task means unknown;
-* ``null`` in a cell (or null in Parquet), or no column at all, means unknown;
-* ``evidence`` is a JSON list.
+JSONL nests the labels: ``"labels": {"strategies": ["apology"], "tone": "warm"}``, where a task that
+is null or left out is unknown. Tables hold them as `tactful_training.data.label_cells` says, and
+evidence as a JSON list in a cell. Whole numbers are taken as text where they are ids, groups or
+labels; names of labels are compared in one Unicode form.
 """
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,11 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.reading.tasks import Task, Tasks
-from tactful.strict_json import unique_keys
-
-_UNKNOWN = "null"
-MAX_SHOWN = 80  # characters of a wrong value in a message
+from tactful.reading.tasks import Task, Tasks, one_form
+from tactful_training.data.label_cells import (
+    MISSING_NAMES,
+    UNKNOWN,
+    LabelColumns,
+    RowError,
+    parse_json,
+    shown,
+    split_labels,
+)
 
 # What is known of one task: labels, the label of a single task, or None where it is unknown.
 Decided = tuple[str, ...] | str | None
@@ -71,27 +71,29 @@ class Row:
         )
 
 
-class RowError(ValueError):
-    """Why one row cannot be used."""
-
-
 class RowParser:
-    """Turns records into rows; the one place that knows the columns.
+    """Turns the values of records into rows.
+
+    Args:
+        tasks: the tasks that labels and evidence may name.
+        columns: those of a table, whose cells may hold labels as text; None for nested JSON.
+        require_labels: whether a row must say something of its labels, be it null for a task.
 
     Attributes:
-        tasks: the tasks that labels and evidence may name, by name.
-        flat: whether the file is a table, whose cells may hold labels as text.
-        require_labels: whether a row must say something of its labels, be it null for a task.
+        stated: the tasks of which any row so far says something, be it that they are unknown.
+        others: the further columns that were seen.
     """
 
-    def __init__(self, tasks: Tasks, *, flat: bool, require_labels: bool) -> None:
-        self.tasks = {task.name: task for task in tasks}
-        self.flat = flat
-        self.require_labels = require_labels
-        self.tasks_of: dict[str, list[str]] = {}  # label to the tasks that have it
+    def __init__(self, tasks: Tasks, columns: LabelColumns | None, *, require_labels: bool) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self._columns = columns
+        self._require_labels = require_labels
+        self._tasks_of: dict[str, list[str]] = {}  # label to the tasks that have it
         for task in tasks:
             for label in task.labels:
-                self.tasks_of.setdefault(label, []).append(task.name)
+                self._tasks_of.setdefault(label, []).append(task.name)
+        self.stated = set() if columns is None else set(columns.stated)
+        self.others: dict[str, None] = {}
 
     def parse(self, values: dict[str, Any], place: str) -> Row:
         """Check the values of a record, and make it a row of what is taken out of them.
@@ -99,64 +101,56 @@ class RowParser:
         Raises:
             RowError: says what is wrong with it.
         """
-        if not self.require_labels:  # replies as they come, not a data set
+        if not self._require_labels:  # replies as they come, not a data set
             values.setdefault("id", place)
         for required in ("id", "reply"):
             if required not in values:
                 raise RowError(f"no {required!r}; the columns are: {', '.join(map(str, values))}")
-        reply, row_id = _text(values, "reply"), _text(values, "id")
+        reply, row_id = _text(values, "reply"), _name(values, "id")
         if row_id is None or not row_id.strip() or reply is None or not reply.strip():
             raise RowError("id and reply must not be empty")
-        return Row(
-            id=row_id,
-            reply=reply,
-            context=_text(values, "context") or None,
-            group=_text(values, "group") or row_id,
-            labels=self._labels(values),
-            evidence=self._evidence(values.pop("evidence", None), reply),
-            columns=values,
-        )
+        context, group = _text(values, "context") or None, _name(values, "group") or row_id
+        labels = self._labels(values)
+        evidence = self._evidence(values.pop("evidence", None), reply)
+        self.others.update(dict.fromkeys(values))
+        return Row(row_id, reply, context, group, labels, evidence, values)
 
     def _labels(self, values: dict[str, Any]) -> dict[str, Decided]:
         """Take the labels out of ``values``, nested or in columns of their own."""
         given = values.pop("labels", None)
-        if self.flat:
-            columns = [
-                (name, column)
-                for name in self.tasks
-                for column in (name, f"labels.{name}")
-                if column in values
-            ]
+        if self._columns is not None:
             if isinstance(given, str):
-                given = self._split_labels(given)
-            if len({name for name, _ in columns}) < len(columns) or (columns and given is not None):
+                given = self._split(given)
+            if self._columns.repeated or (self._columns.stated and given is not None):
                 raise RowError("the labels of a task are given in more than one column")
-            if columns:
-                given = {
-                    name: _cell(values.pop(column), self.tasks[name]) for name, column in columns
-                }
+            given = self._columns.take(values) if self._columns.stated else given
         if given is None:
-            if self.require_labels:
-                raise RowError(f"no labels; the tasks are: {', '.join(self.tasks)}")
+            if self._require_labels:
+                raise RowError(f"no labels; the tasks are: {', '.join(self._tasks)}")
             given = {}
         if not isinstance(given, Mapping):
-            raise RowError(f"labels must map tasks to labels, not {_shown(given)}")
+            raise RowError(f"labels must map tasks to labels, not {shown(given)}")
         for name in given:
-            _known("task", name, self.tasks)
-        return {name: _decided(given.get(name), task) for name, task in self.tasks.items()}
+            if name in self._tasks_of and name not in self._tasks:
+                task = self._tasks_of[name][0]
+                raise RowError(f"unknown task {name!r}: it is a label of {task!r}")
+            self.stated.add(_known("task", name, self._tasks))
+        return {name: _decided(given.get(name), task) for name, task in self._tasks.items()}
 
-    def _split_labels(self, text: str) -> Any:
+    def _split(self, text: str) -> Any:
         """A cell ``labels``: a JSON object, or the labels of all tasks as ``a|b``."""
-        if text.lstrip().startswith("{"):
-            return _json(text, "labels")
-        if text.strip() == _UNKNOWN:
+        text = one_form(text.strip())
+        if text == UNKNOWN and text not in self._tasks_of:
             return None
-        found: dict[str, list[str]] = {name: [] for name in self.tasks}
-        for label in filter(None, map(str.strip, text.split("|"))):
-            found[self._task_of(label)].append(label)
+        if text.startswith("{") and text.split("|")[0].strip() not in self._tasks_of:
+            return _json(text, "labels")
+        found: dict[str, list[str]] = {name: [] for name in self._tasks}
+        for label in split_labels(text, self._tasks_of):
+            name = self._task_of(label)
+            found[name].append(_known("label", label, self._tasks[name].labels))
         nested: dict[str, Any] = {}
         for name, labels in found.items():
-            if self.tasks[name].kind == "multilabel":
+            if self._tasks[name].kind == "multilabel":
                 nested[name] = labels
             elif len(labels) > 1:
                 raise RowError(f"{name}: one label is allowed, not {' and '.join(labels)}")
@@ -165,29 +159,29 @@ class RowParser:
         return nested
 
     def _task_of(self, label: object) -> str:
-        owners = self.tasks_of[_known("label", label, self.tasks_of)]
+        owners = self._tasks_of[_known("label", label, self._tasks_of)]
         if len(owners) > 1:
             raise RowError(f"label {label!r} belongs to the tasks {', '.join(owners)}; name one")
         return owners[0]
 
     def _evidence(self, given: object, reply: str) -> tuple[EvidenceSpan, ...]:
-        if isinstance(given, str) and self.flat:
+        if isinstance(given, str) and self._columns is not None:
             given = _json(given, "evidence") if given.strip() else None
         if given is None:
             return ()
         if not isinstance(given, list):
-            raise RowError(f"evidence must be a list, not {_shown(given)}")
+            raise RowError(f"evidence must be a list, not {shown(given)}")
         return tuple(self._span(entry, reply) for entry in given)
 
     def _span(self, entry: object, reply: str) -> EvidenceSpan:
         if not isinstance(entry, Mapping) or not {"label", "start", "end"} <= set(entry):
-            raise RowError(f"evidence needs label, start and end; given: {_shown(entry)}")
+            raise RowError(f"evidence needs label, start and end; given: {shown(entry)}")
         start, end = entry["start"], entry["end"]
         if entry.get("task") is None:
             name = self._task_of(entry["label"])
         else:
-            name = _known("task", entry["task"], self.tasks)
-        label = _known("label", entry["label"], self.tasks[name].labels, name)
+            name = _known("task", entry["task"], self._tasks)
+        label = _known("label", entry["label"], self._tasks[name].labels, name)
         if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(reply):
             raise RowError(
                 f"evidence of {label!r}: start {start!r} and end {end!r} must be whole numbers "
@@ -196,8 +190,8 @@ class RowParser:
         quoted = entry.get("text")
         if quoted is not None and quoted != reply[start:end]:
             raise RowError(
-                f"evidence of {label!r}: {start} to {end} is {_shown(reply[start:end])}, "
-                f"not {_shown(quoted)}; offsets count code points of the reply"
+                f"evidence of {label!r}: {start} to {end} is {shown(reply[start:end])}, "
+                f"not {shown(quoted)}; offsets count code points of the reply"
             )
         return EvidenceSpan(name, label, start, end)
 
@@ -210,38 +204,30 @@ def _decided(given: object, task: Task) -> Decided:
     elif isinstance(given, list):
         labels = given
     else:
-        raise RowError(f"{task.name}: a list of labels is needed, not {_shown(given)}")
+        raise RowError(f"{task.name}: a list of labels is needed, not {shown(given)}")
     names = tuple(_known("label", label, task.labels, task.name) for label in labels)
     if len(set(names)) < len(names):
         raise RowError(f"{task.name}: a label is given twice: {', '.join(names)}")
     return names[0] if task.kind == "single" else names
 
 
-def _cell(value: object, task: Task) -> object:
-    """The value of a task's own column, as nested labels would hold it."""
-    if not isinstance(value, str) or value.strip() == _UNKNOWN:
-        return None if isinstance(value, str) else value
-    labels = [label for part in value.split("|") if (label := part.strip())]
-    if task.kind == "multilabel":
-        return labels
-    return value.strip() or None
-
-
 def _text(values: dict[str, Any], column: str) -> str | None:
     value = values.pop(column, None)
+    if isinstance(value, float) and math.isnan(value):
+        return None  # what pandas has where there is nothing
     if value is not None and not isinstance(value, str):
-        raise RowError(f"{column} must be text, not {_shown(value)} ({type(value).__name__})")
+        raise RowError(f"{column} must be text, not {shown(value)} ({type(value).__name__})")
     return value
 
 
-def parse_json(text: str) -> Any:
-    """Parse JSON; an object that has a key twice is an error, as only one value would count.
-
-    Raises:
-        ValueError: says what is wrong.
-        RecursionError: it is nested too deeply.
-    """
-    return json.loads(text, object_pairs_hook=unique_keys)
+def _name(values: dict[str, Any], column: str) -> str | None:
+    """An id or a group: text, or a whole number, which a table of numbers may hold as 7.0."""
+    value = values.get(column)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        value = int(value)
+    if type(value) is int:
+        values[column] = str(value)
+    return _text(values, column)
 
 
 def _json(text: str, column: str) -> Any:
@@ -253,16 +239,16 @@ def _json(text: str, column: str) -> Any:
 
 def _known(kind: str, given: object, allowed: Mapping[str, object], task: str = "") -> str:
     """``given`` if it is one of the allowed names; otherwise a RowError with the nearest."""
-    if isinstance(given, str) and given in allowed:
-        return given
-    near = get_close_matches(given, allowed, n=1) if isinstance(given, str) else []
+    name = str(given) if type(given) is int else given
+    if isinstance(name, str):
+        name = one_form(name)
+        if name in allowed:
+            return name
+    near = get_close_matches(name, allowed, n=1) if isinstance(name, str) else []
     hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed)}"
-    raise RowError(f"{task}{': ' if task else ''}unknown {kind} {_shown(given)}; {hint}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    if isinstance(name, str) and name in MISSING_NAMES:
+        hint += f"; where labels are not known, write {UNKNOWN}"
+    raise RowError(f"{task}{': ' if task else ''}unknown {kind} {shown(given)}; {hint}")
 
 
 def targets(rows: Sequence[Row], tasks: Tasks) -> NDArray[np.float32]:

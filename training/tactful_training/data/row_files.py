@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tactful.reading.tasks import Tasks
-from tactful_training.data.labelled_row import Row, RowError, RowParser, parse_json
+from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
+from tactful.reading.tasks import Tasks, one_form
+from tactful_training.data.label_cells import LabelColumns, RowError, nearest, parse_json
+from tactful_training.data.labelled_row import Row, RowParser
 from tactful_training.errors import DataError
 
 MAX_LISTED = 10
@@ -39,8 +41,54 @@ class _Record(NamedTuple):
     problem: str | None = None
 
 
+class ScannedRows(NamedTuple):
+    """What a file of rows holds.
+
+    Attributes:
+        path: the file.
+        rows: the usable rows.
+        problems: for each other row ``file:line: what is wrong``.
+        lacking: for each task of which the file says nothing at all, that and what may be meant.
+        one_hot: for each task that has a column for each of its labels, those columns.
+    """
+
+    path: Path
+    rows: list[Row]
+    problems: list[str]
+    lacking: dict[str, str]
+    one_hot: dict[str, tuple[str, ...]]
+
+    def usable(self) -> list[Row]:
+        """All rows.
+
+        Raises:
+            DataError: there are none, or not all are usable; the first ten are listed by line.
+        """
+        if self.problems:
+            hints = "".join(f"\n  - {hint}" for hint in self.lacking.values())
+            listed = "".join(f"\n  - {problem}" for problem in self.problems[:MAX_LISTED])
+            if len(self.problems) > MAX_LISTED:
+                listed += f"\n  - and {len(self.problems) - MAX_LISTED} more"
+            count = len(self.problems)
+            raise DataError(f"{self.path}: {count} rows cannot be used:{listed}{hints}")
+        if not self.rows:
+            raise DataError(f"{self.path} holds no rows")
+        return self.rows
+
+
 def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[Row]:
-    """Read the rows of a .jsonl, .csv or .parquet file, all of which must be usable.
+    """Read the rows of a file as `scan_rows` does, all of which must be usable.
+
+    Raises:
+        DataError: the file or a row cannot be used.
+    """
+    return scan_rows(path, tasks, require_labels=require_labels).usable()
+
+
+def scan_rows(
+    path: Path, tasks: Tasks, *, require_labels: bool = True, delimiter: str | None = None
+) -> ScannedRows:
+    """Read the rows of a .jsonl, .csv or .parquet file, however many are not usable.
 
     The format of a pipe, whose name does not say it, is told by how its content begins.
 
@@ -48,28 +96,7 @@ def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[
         path: the file.
         tasks: the tasks that labels and evidence may name.
         require_labels: whether a row must say something of its labels, be it null for a task.
-
-    Raises:
-        DataError: the file or a row cannot be used; the first ten rows are listed by line.
-    """
-    rows, problems = scan_rows(path, tasks, require_labels=require_labels)
-    if problems:
-        listed = "".join(f"\n  - {problem}" for problem in problems[:MAX_LISTED])
-        if len(problems) > MAX_LISTED:
-            listed += f"\n  - and {len(problems) - MAX_LISTED} more"
-        raise DataError(f"{path}: {len(problems)} rows cannot be used:{listed}")
-    if not rows:
-        raise DataError(f"{path} holds no rows")
-    return rows
-
-
-def scan_rows(
-    path: Path, tasks: Tasks, *, require_labels: bool = True
-) -> tuple[list[Row], list[str]]:
-    """Read the rows of a file as `read_rows` does, however many are not usable.
-
-    Returns:
-        The usable rows, and for each other one ``file:line: what is wrong``.
+        delimiter: of a CSV file; None finds it.
 
     Raises:
         DataError: the file as a whole cannot be read.
@@ -77,8 +104,9 @@ def scan_rows(
     rows: list[Row] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    suffix, records = _records(path)
-    parser = RowParser(tasks, flat=suffix != ".jsonl", require_labels=require_labels)
+    columns, records = _open(path, {"id", "reply"} if require_labels else {"reply"}, delimiter)
+    table = None if columns is None else LabelColumns(tasks, columns)
+    parser = RowParser(tasks, table, require_labels=require_labels)
     for record in records:
         try:
             if record.values is None:
@@ -91,22 +119,46 @@ def scan_rows(
         else:
             places[row.id] = record.place
             rows.append(row)
-    return rows, problems
+    lacking = {}
+    if rows or (columns is not None and "labels" not in columns):
+        others = parser.others if columns is None else columns
+        for task in tasks:
+            if task.name not in parser.stated:
+                hint = "" if table is None else table.hint(task)
+                lacking[task.name] = _lacking(path, task.name, hint, others)
+    return ScannedRows(path, rows, problems, lacking, {} if table is None else table.one_hot)
 
 
-def _records(path: Path) -> tuple[str, Iterator[_Record]]:
-    """The suffix that says a file's format, and its records in order; blank lines are skipped."""
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+def _lacking(path: Path, task: str, hint: str, columns: Sequence[str] | dict[str, None]) -> str:
+    text = f"{path} has no labels of the task {task!r}"
+    near = nearest(task, columns)
+    if hint:
+        return f"{text}: {hint}"
+    if near == task:
+        return f"{text}: {task!r} stands beside 'labels'; it belongs in there"
+    if near is not None:
+        return f"{text}; its column {near!r} is like it: rename it to {task!r}"
+    return f"{text}; its columns: {', '.join(columns) or 'none but the labels'}"
+
+
+def _open(
+    path: Path, wanted: set[str], delimiter: str | None
+) -> tuple[list[str] | None, Iterator[_Record]]:
+    """The columns of a table, and its records in order; blank lines are skipped."""
     suffix = path.suffix.lower()
-    if suffix not in readers and suffix and path.is_file():
+    if suffix not in SUFFIXES and suffix and path.is_file():
         raise DataError(f"{path}: rows are read from files ending in {', '.join(SUFFIXES)}")
     try:
         content = path.read_bytes()  # once: a pipe gives its rows to the first who asks
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if suffix not in readers:
+    if suffix not in SUFFIXES:
         suffix = _suffix_of(content)
-    return suffix, readers[suffix](path, content)
+    if suffix == ".jsonl":
+        return None, _jsonl(path, content)
+    if suffix == ".parquet":
+        return _parquet(path, content)
+    return _csv(path, content, wanted, delimiter)
 
 
 def _suffix_of(content: bytes) -> str:
@@ -133,56 +185,59 @@ def _jsonl(path: Path, content: bytes) -> Iterator[_Record]:
         except (ValueError, RecursionError) as error:
             yield _Record(place, None, f"not usable JSON: {error}")
         else:
-            if isinstance(values, dict):
-                yield _Record(place, values)
-            else:
+            if not isinstance(values, dict):
                 yield _Record(place, None, 'each line must be a JSON object like {"id": …}')
+                continue
+            named = {one_form(name): value for name, value in values.items()}
+            twice = "keys given twice, in two Unicode forms" if len(named) < len(values) else None
+            yield _Record(place, None if twice else named, twice)
 
 
-def _csv(path: Path, content: bytes) -> Iterator[_Record]:
+def _csv(
+    path: Path, content: bytes, wanted: set[str], delimiter: str | None
+) -> tuple[list[str], Iterator[_Record]]:
     try:
+        dialect = read_dialect(path, content[:HEAD_BYTES], wanted, delimiter)
         text = content.decode("utf-8-sig")
+    except CsvDialectError as error:
+        raise DataError(str(error)) from error
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = content.count(dialect.line_end, 0, error.start) + 1
         raise DataError(f"{path}:{line}: not UTF-8 text; save the file as 'CSV UTF-8'") from error
+    columns = [one_form(name) for name in dialect.columns]
+    records = []
     before = csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, strict=True)
     try:
-        return iter(_csv_records(path, text))
-    finally:
-        csv.field_size_limit(before)
-
-
-def _csv_records(path: Path, text: str) -> list[_Record]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next((cells for cells in reader if cells), None)
-        if header is None:
-            raise DataError(f"{path} is empty; its first line must name the columns")
-        if repeated := sorted({name for name in header if header.count(name) > 1}):
-            raise DataError(f"{path}: columns named twice: {', '.join(repeated)}")
-        records = []
+        next(cells for cells in reader if cells)  # the names of the columns
         start = reader.line_num + 1  # a record may span lines; name the one it starts on
         for cells in reader:
             place, start = f"{path}:{start}", reader.line_num + 1
             if not cells:
                 continue
-            if len(cells) == len(header):
-                records.append(_Record(place, dict(zip(header, cells, strict=True))))
-            else:
-                problem = f"{len(cells)} cells, but {len(header)} columns are named"
+            if problem := dialect.problem(cells):
                 records.append(_Record(place, None, problem))
+            else:
+                records.append(_Record(place, dict(zip(columns, cells, strict=False))))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
-    return records
+    finally:
+        csv.field_size_limit(before)
+    return columns, iter(records)
 
 
-def _parquet(path: Path, content: bytes) -> Iterator[_Record]:
+def _parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[_Record]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        rows = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
+        columns = [one_form(name) for name in file.schema_arrow.names]
+        if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+            raise DataError(f"{path}: columns named twice: {', '.join(repeated)}")
+        rows = file.read().rename_columns(columns).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    for number, values in enumerate(rows, start=1):
-        yield _Record(f"{path}: row {number}", values)
+    return columns, (
+        _Record(f"{path}: row {number}", values) for number, values in enumerate(rows, start=1)
+    )

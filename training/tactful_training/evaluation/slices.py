@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.reading.tasks import Tasks
+from tactful.reading.tasks import Tasks, one_form
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 from tactful_training.evaluation.bootstrap import Doubles, Estimate, Resamples
@@ -78,6 +78,7 @@ def slice_columns(
     if REPLY_LENGTH not in there:
         built_in[REPLY_LENGTH] = _lengths(rows)
     if wanted is not None:
+        wanted = [one_form(name) for name in wanted]
         if missing := [name for name in wanted if name not in (*there, *built_in)]:
             raise DataError(
                 f"no column {missing[0]!r} to slice by; the rows have: "

@@ -15,7 +15,7 @@ from tactful.reading.tasks import Tasks
 from tactful_training.config.config_file import digest, load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.config.shipped_files import DEFAULT_CONFIG, shipped_root
-from tactful_training.data.data_set import SPLITS, DataSet, load_data_set
+from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
@@ -83,9 +83,8 @@ def load_training_inputs(config: Config) -> TrainingInputs:
         EncoderError: the encoder is not found, is another one or cannot read the data.
     """
     data = load_data_set(config.data.folder)
-    rows = {}
-    for split in SPLITS:
-        rows[split] = data.split(split)[: config.data.limit]
+    splits = data.splits(config.data.allow_missing_tasks)
+    rows = {split: read[: config.data.limit] for split, read in splits.items()}
     _check_tasks(data, rows)
     encoder = find_encoder(config.encoder)
     try:

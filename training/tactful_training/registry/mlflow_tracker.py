@@ -208,7 +208,7 @@ def _chunks(entries: Sequence[LogEntry], size: int) -> Iterator[list[LogEntry]]:
 _NOT_IN_NAMES = re.compile(r"[^/\w\-. :]")
 _ONLY_DOTS = re.compile(r"(?<![^/])\.+(?![^/])")
 _SUFFIX = 6
-_LONGEST = 60  # of one part: MLflow takes paths of 250 characters
+_PART_LENGTH = 60  # of one part: MLflow takes paths of 250 characters
 
 
 def paths(names: Iterable[str]) -> dict[str, str]:
@@ -222,7 +222,9 @@ def parts(names: Iterable[str]) -> dict[str, str]:
     The parts depend on the names alone, not on their order: the same labels have the same metrics
     in every run.
     """
-    return _distinct({name: _clear(name.replace("/", "_"))[:_LONGEST].strip() for name in names})
+    return _distinct(
+        {name: _clear(name.replace("/", "_"))[:_PART_LENGTH].strip() for name in names}
+    )
 
 
 def _clear(name: str) -> str:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from tactful.bundle.addresses import tracking_uri
 from tactful.classifier import Classifier
+from tactful.reading.tasks import Tasks
 from tactful.storage import locked
 from tactful_training.config.config_file import load_config
-from tactful_training.data.data_set import load_labelled
+from tactful_training.data.data_set import LabelledData, load_labelled
 from tactful_training.errors import DataError, RunError
 from tactful_training.evaluation.bundle_comparison import Comparison, compare, shared_tasks
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
@@ -114,12 +115,12 @@ def _measure(
 ) -> tuple[list[Check], Evaluation, Comparison | None]:
     new = Classifier.load(challenger)
     if champion is None:
-        labelled = load_labelled(data, split, new.bundle.heads.tasks)
+        labelled = _all_labelled(data, split, new.bundle.heads.tasks)
         evaluation = evaluate_classifier(new, labelled.rows, labelled.tasks)
         return check_alone(policy, headline(evaluation), evaluation), evaluation, None
     old = Classifier.load(champion)
     tasks = shared_tasks(old, new)
-    labelled = load_labelled(data, split, tasks)
+    labelled = _all_labelled(data, split, tasks)
     comparison = compare(old, new, labelled.rows, labelled.tasks)
     evaluation = evaluate_answers(comparison.answers[1])
     checks = check_alone(policy, headline(evaluation), evaluation)
@@ -128,6 +129,15 @@ def _measure(
         names = ", ".join(sorted(lost))
         checks.append(Check("tasks", "harmful", f"the champion answers {names} too"))
     return [*checks, *check_against(policy, comparison)], evaluation, comparison
+
+
+def _all_labelled(data: str, split: str, tasks: Tasks) -> LabelledData:
+    """Rows that speak of all tasks: none may be promoted unmeasured."""
+    labelled = load_labelled(data, split, tasks)
+    if labelled.lacking:
+        lines = "".join(f"\n  - {line}" for line in labelled.lacking)
+        raise DataError(f"a promotion measures every task of the data:{lines}")
+    return labelled
 
 
 def _carry_out(

@@ -160,9 +160,9 @@ def prepare(
         """Read the new set as training will, and compare it with the card."""
         counts = {}
         for split in SPLITS:
-            rows, problems = scan_rows(folder / f"{split}.jsonl", card.tasks)
-            unusable.extend(problem.replace(f"{folder}/", "") for problem in problems)
-            counts[split] = count_labels(rows, card.tasks)
+            scan = scan_rows(folder / f"{split}.jsonl", card.tasks)
+            unusable.extend(problem.replace(f"{folder}/", "") for problem in scan.problems)
+            counts[split] = count_labels(scan.rows, card.tasks)
         differences.extend(count_differences(counts, expected.counts))
         if unusable or (differences and not accept_differences):
             lines = unusable[:_MAX_UNUSABLE]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.data_set import load_data_set
+from tactful_training.data.data_set import load_data_set, load_labelled
 from tactful_training.data.labelled_row import EvidenceSpan, targets
-from tactful_training.data.row_files import read_rows
+from tactful_training.data.row_files import read_rows, scan_rows
 from tactful_training.errors import DataError
 
 TASKS = Tasks.from_dicts(
@@ -93,11 +95,12 @@ def test_byte_order_mark_blank_lines_and_line_separators_inside_text(tmp_path):
     ("change", "message"),
     [
         ({"id": None}, "id and reply must not be empty"),
-        ({"id": 7}, "id must be text, not 7 (int)"),
+        ({"id": 7.5}, "id must be text, not 7.5 (float)"),
+        ({"id": True}, "id must be text, not True (bool)"),
         ({"reply": " \n"}, "id and reply must not be empty"),
         ({"reply": ["x"]}, "reply must be text"),
         ({"context": 3}, "context must be text"),
-        ({"group": 3}, "group must be text"),
+        ({"group": [3]}, "group must be text"),
         ({"labels": ["apology"]}, "labels must map tasks to labels"),
         ({"labels": {"strategy": []}}, "unknown task 'strategy'; did you mean 'strategies'?"),
         ({"labels": {"strategies": "apology"}}, "strategies: a list of labels is needed"),
@@ -184,12 +187,12 @@ def test_ten_problems_are_listed_and_the_rest_counted(tmp_path):
     [
         ("rows.jsonl", b"\n", "holds no rows"),
         ("rows.txt", b"", "files ending in .jsonl, .csv, .parquet"),
-        ("rows.csv", b"", "is empty; its first line must name the columns"),
+        ("rows.csv", b"", "is empty; the first line of a CSV file names its columns"),
         ("rows.csv", b"id,id\n", "columns named twice: id"),
         ("rows.csv", b"id,reply\n1,\xff\n", "rows.csv:2: not UTF-8"),
         ("rows.csv", b'id,reply\n1,"x"y\n', "rows.csv:2: not valid CSV"),
         ("rows.csv", b"id,reply,tone\n1,ok\n", "rows.csv:2: 2 cells, but 3 columns"),
-        ("rows.csv", b"id;reply\n1;ok\n", "no 'id'; the columns are: id;reply"),
+        ("rows.csv", b"id:reply\n1:ok\n", "no 'id'; the columns are: id:reply"),
         ("rows.parquet", b"PAR1 no", "not a readable Parquet file"),
     ],
 )
@@ -375,3 +378,289 @@ def test_a_split_in_two_formats_is_refused(data_set):
     (data_set / "train.csv").write_text("")
     with pytest.raises(DataError, match=r"'train' more than once: train\.jsonl, train\.csv"):
         load_data_set(data_set)
+
+
+def labels_of(path, tasks=TASKS):
+    return [row.labels for row in read_rows(path, tasks)]
+
+
+def test_whole_numbers_are_taken_as_text(tmp_path):
+    row = {"id": 7, "group": 12, "reply": "ok", "labels": {"tone": 1}}
+    tasks = Tasks.from_dicts([{"name": "tone", "kind": "single", "labels": {"1": "", "2": ""}}])
+    read = the_row(read_rows(jsonl(tmp_path, row), tasks))
+    assert (read.id, read.group, read.labels) == ("7", "12", {"tone": "1"})
+    path = tmp_path / "rows.parquet"
+    columns = {"id": [1, 2], "group": [3.0, None], "reply": ["x", "y"], "tone": [1, 2]}
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    rows = read_rows(path, tasks)
+    assert [(row.id, row.group, row.labels["tone"]) for row in rows] == [
+        ("1", "3", "1"),
+        ("2", "2", "2"),
+    ]
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: id '7' was used before"):
+        read_rows(jsonl(tmp_path, row, {**row, "id": "7"}), tasks)
+    with pytest.raises(DataError, match="id must be text, not 1e"):
+        read_rows(jsonl(tmp_path, {**row, "id": 1e300}), tasks)
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("apology|gratitude", ("apology", "gratitude")),
+        ('["apology", "gratitude"]', ("apology", "gratitude")),
+        ("['apology', 'gratitude']", ("apology", "gratitude")),
+        ("[]", ()),
+        ("apology;gratitude", ("apology", "gratitude")),
+        ("apology, gratitude", ("apology", "gratitude")),
+        ("apology;", ("apology",)),
+        ("|", ()),
+    ],
+)
+def test_several_labels_in_a_cell_as_people_write_them(tmp_path, cell, labels):
+    path = table(tmp_path, ["id", "reply", "strategies"], ["1", "x", cell])
+    assert labels_of(path, Tasks(TASKS[:1])) == [{"strategies": labels}]
+    path = table(tmp_path, ["id", "reply", "labels"], ["1", "x", cell])
+    assert labels_of(path, Tasks(TASKS[:1])) == [{"strategies": labels}]
+
+
+@pytest.mark.parametrize(
+    ("task", "cell", "message"),
+    [
+        ("strategies", "apology;gratitud", "'gratitud' is no label; labels are joined by '|'"),
+        ("strategies", '["apology"', "no list of labels in JSON"),
+        ("strategies", "[apology]", "no list of labels in JSON"),
+        ("strategies", "{apology,gratitude}", "unknown label '{apology,gratitude}'"),
+        ("strategies", "NA", "unknown label 'NA'; allowed: apology, gratitude; where labels are"),
+        ("tone", "warm;cold", "tone: one label is allowed, not warm and cold"),
+        ("tone", '["warm", "cold"]', "tone: one label is allowed, not warm and cold"),
+        ("labels", "{apology}", "labels is not valid JSON"),
+    ],
+)
+def test_several_labels_that_are_not_certain_are_explained(tmp_path, task, cell, message):
+    path = table(tmp_path, ["id", "reply", task], ["1", "x", cell])
+    with pytest.raises(DataError, match=r"rows\.csv:2: ") as caught:
+        read_rows(path, TASKS)
+    assert message in str(caught.value)
+
+
+ODD = [
+    "null",
+    "NA",
+    "None",
+    "nan",
+    "a;b",
+    "a",
+    "b",
+    "[x]",
+    "{y}",
+    "yes, please",
+    "r\u00e9sum\u00e9",
+]
+
+
+def odd_tasks(kind):
+    return Tasks.from_dicts([{"name": "act", "kind": kind, "labels": dict.fromkeys(ODD, "")}])
+
+
+@pytest.mark.parametrize("label", ODD)
+@pytest.mark.parametrize("column", ["act", "labels"])
+def test_what_the_card_names_is_that_label(tmp_path, label, column):
+    path = table(tmp_path, ["id", "reply", column], ["1", "x", label])
+    assert labels_of(path, odd_tasks("multilabel")) == [{"act": (label,)}]
+    assert labels_of(path, odd_tasks("single")) == [{"act": label}]
+    path = table(
+        tmp_path, ["id", "reply", column], ["1", "x", f"{label}|a" if label != "a" else "b|a"]
+    )
+    assert labels_of(path, odd_tasks("multilabel"))[0]["act"][-1] == "a"
+    nested = {"id": "1", "reply": "x", "labels": {"act": label}}
+    assert labels_of(jsonl(tmp_path, nested), odd_tasks("single")) == [{"act": label}]
+    parquet = tmp_path / "rows.parquet"
+    columns = {"id": ["1"], "reply": ["x"], "act": [label]}
+    pyarrow.parquet.write_table(pa.table(columns), parquet)
+    assert labels_of(parquet, odd_tasks("single")) == [{"act": label}]
+
+
+def test_labels_that_hold_the_sign_between_labels_are_not_parted(tmp_path):
+    path = table(tmp_path, ["id", "reply", "act"], ["1", "x", "a;b;a"])
+    with pytest.raises(DataError, match=r"a label may hold ';'; labels are joined by '|'"):
+        read_rows(path, odd_tasks("multilabel"))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_compared_in_one_unicode_form(tmp_path, form):
+    label = unicodedata.normalize(form, "r\u00e9sum\u00e9")
+    one = "r\u00e9sum\u00e9"
+    evidence = [{"label": label, "start": 0, "end": 1}]
+    nested = {"id": "1", "reply": "x", "labels": {"act": [label]}, "evidence": evidence, label: 1}
+    row = the_row(read_rows(jsonl(tmp_path, nested), odd_tasks("multilabel")))
+    assert (row.labels, row.columns) == ({"act": (one,)}, {one: 1})
+    assert row.evidence == (EvidenceSpan("act", one, 0, 1),)
+    header = ["id", "reply", *(unicodedata.normalize(form, name) for name in ODD)]
+    path = table(tmp_path, header, ["1", "x", *("1" if name == one else "0" for name in ODD)])
+    assert labels_of(path, odd_tasks("multilabel")) == [{"act": (one,)}]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["apology", "gratitude", "warm", "cold"],
+        ["strategies.apology", "strategies/gratitude", "tone_warm", "labels.tone.cold"],
+    ],
+)
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("1.0", "0.0")])
+def test_a_column_for_each_label_is_read(tmp_path, columns, yes, no):
+    tasks = Tasks(TASKS[:2])
+    path = table(
+        tmp_path,
+        ["id", "reply", *columns],
+        ["1", "x", yes, no, no, yes],
+        ["2", "x", no, no, yes, no],
+        ["3", "x", "", "", "", ""],
+    )
+    expected = [
+        {"strategies": ("apology",), "tone": "cold"},
+        {"strategies": (), "tone": "warm"},
+        {"strategies": None, "tone": None},
+    ]
+    assert labels_of(path, tasks) == expected
+    assert the_row(read_rows(path, tasks)[:1]).columns == {}
+    cells = [[True, False, False, True], [False, False, True, False], [None] * 4]
+    rows = [
+        {"id": str(at), "reply": "x", **dict(zip(columns, row, strict=True))}
+        for at, row in enumerate(cells)
+    ]
+    parquet = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), parquet)
+    assert labels_of(parquet, tasks) == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1", "", "1", "0"], "'gratitude' is empty, others of its row are not"),
+        (
+            ["1", "0.7", "1", "0"],
+            "'gratitude' is '0.7'; allowed in a column of one label",
+        ),
+        (["1", "0", "1", "1"], "exactly one of the columns 'warm', 'cold' must be 1, not warm and"),
+        (["1", "0", "0", "0"], "exactly one of the columns 'warm', 'cold' must be 1, not none"),
+    ],
+)
+def test_a_column_for_each_label_that_cannot_be_read(tmp_path, cells, message):
+    header = ["id", "reply", "apology", "gratitude", "warm", "cold"]
+    path = table(tmp_path, header, ["1", "x", *cells])
+    with pytest.raises(DataError, match=r"rows\.csv:2: ") as caught:
+        read_rows(path, Tasks(TASKS[:2]))
+    assert message in str(caught.value)
+
+
+def test_columns_named_like_labels_are_left_alone_beside_that_of_the_task(tmp_path):
+    header = ["id", "reply", "strategies", "apology", "gratitude", "tone"]
+    path = table(tmp_path, header, ["1", "x", "apology", "0", "much", "warm"])
+    row = the_row(read_rows(path, Tasks(TASKS[:2])))
+    assert row.labels == {"strategies": ("apology",), "tone": "warm"}
+    assert row.columns == {"apology": "0", "gratitude": "much"}
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        (["strategy"], "its column 'strategy' is like it: rename it to 'strategies'"),
+        (["Strategies"], "its column 'Strategies' is like it"),
+        (["apology"], "columns for its labels 'apology', but none for 'gratitude': add them"),
+        (["channel"], "its columns: id, reply, channel, tone"),
+    ],
+)
+def test_a_task_of_which_a_table_says_nothing(tmp_path, header, hint):
+    path = table(tmp_path, ["id", "reply", *header, "tone"], ["1", "x", "apology", "warm"])
+    found = scan_rows(path, Tasks(TASKS[:2]))
+    assert (len(found.rows), found.problems, list(found.lacking)) == (1, [], ["strategies"])
+    assert "rows.csv has no labels of the task 'strategies'" in found.lacking["strategies"]
+    assert hint in found.lacking["strategies"]
+
+
+def test_a_task_of_which_no_line_of_jsonl_says_anything(tmp_path):
+    rows = [
+        {"id": "1", "reply": "x", "labels": {"tone": "warm"}, "strategies": ["apology"]},
+        {"id": "2", "reply": "x", "labels": {"tone": "warm", "praise": None}},
+    ]
+    lacking = scan_rows(jsonl(tmp_path, *rows), TASKS).lacking
+    assert list(lacking) == ["strategies"]
+    assert "'strategies' stands beside 'labels'; it belongs in there" in lacking["strategies"]
+
+
+def test_rows_without_any_label_name_the_column_that_may_be_meant(tmp_path):
+    path = table(tmp_path, ["id", "reply", "tones"], ["1", "x", "warm"])
+    with pytest.raises(DataError, match="no labels; the tasks are") as caught:
+        read_rows(path, Tasks(TASKS[1:2]))
+    assert "its column 'tones' is like it: rename it to 'tone'" in str(caught.value)
+
+
+def test_a_label_in_the_place_of_a_task_is_named(tmp_path):
+    path = jsonl(tmp_path, {"id": "1", "reply": "x", "labels": {"warm": 1}})
+    with pytest.raises(DataError, match="unknown task 'warm': it is a label of 'tone'"):
+        read_rows(path, TASKS)
+
+
+def test_parquet_columns_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pa.Table.from_arrays([pa.array(["1"])] * 2, ["id", "id"]), path)
+    with pytest.raises(DataError, match="columns named twice: id"):
+        read_rows(path, TASKS)
+
+
+def test_csv_as_people_have_it(tmp_path):
+    path = tmp_path / "rows.csv"
+    expected = [{"strategies": ("apology",), "tone": "warm", "praise": None}]
+    for content in (
+        b"\xef\xbb\xbfid;reply;strategies;tone\r\n1;Sorry, Ana;apology;warm\r\n",
+        b"id\treply\tstrategies\ttone\n1\tx\tapology\twarm\n",
+        b"id,reply,strategies,tone\r1,x,apology,warm\r",
+        b"id,reply,strategies,tone,,\n1,x,apology,warm,,\n",
+    ):
+        path.write_bytes(content)
+        assert labels_of(path) == expected
+    path.write_bytes(b"id^reply^strategies^tone\n1^x^apology^warm\n")
+    [row] = scan_rows(path, TASKS, delimiter="^").rows
+    assert row.labels == expected[0]
+    path.write_bytes("id,reply\n1,x\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"is UTF-16 text, .* iconv -f UTF-16 -t UTF-8"):
+        read_rows(path, TASKS)
+
+
+def test_a_pipe_is_no_card(tmp_path):
+    os.mkfifo(tmp_path / "README.md")
+    with pytest.raises(DataError, match=r"the data card .*README\.md is no file"):
+        load_data_set(tmp_path)
+
+
+def test_a_training_needs_all_tasks_of_the_card_in_all_files(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "---\ntasks:\n- {name: tone, kind: single, labels: {warm: '', cold: ''}}\n"
+        "- {name: topics, kind: multilabel, labels: {money: ''}}\n---\n"
+    )
+    for split, column in (("train", "topics"), ("validation", "topic"), ("test", "topic")):
+        path = table(tmp_path, ["id", "reply", "tone", column], [split, "x", "warm", "money"])
+        path.rename(tmp_path / f"{split}.csv")
+    found = load_data_set(tmp_path)
+    with pytest.raises(DataError, match="does not speak of all tasks of its card") as caught:
+        found.splits([])
+    for file in ("validation.csv", "test.csv"):
+        assert f"{file} has no labels of the task 'topics'; its column 'topic'" in str(caught.value)
+    assert "name it in data.allow_missing_tasks" in str(caught.value)
+    assert [row.labels["topics"] for row in found.splits(["topics"])["test"]] == [None]
+    found.splits({"validation": ["topics"], "test": ["topics"]})
+    with pytest.raises(DataError, match=r"test\.csv has no") as caught:
+        found.splits({"validation": ["topics"]})
+    assert "validation.csv" not in str(caught.value)
+    with pytest.raises(DataError, match="unknown task 'topic'; did you mean 'topics'"):
+        found.splits(["topic"])
+    with pytest.raises(DataError, match="unknown split 'tset'; did you mean 'test'"):
+        found.splits({"tset": ["topics"]})
+
+
+def test_rows_to_evaluate_on_say_which_tasks_they_lack(tmp_path):
+    path = table(tmp_path, ["id", "reply", "tones", "strategies"], ["1", "x", "warm", "apology"])
+    labelled = load_labelled(path, "test", Tasks(TASKS[:2]))
+    [line] = labelled.lacking
+    assert "no labels of the task 'tone'; its column 'tones' is like it" in line

@@ -1,0 +1,192 @@
+"""What a CSV file is, told from its first bytes: encoding, line ends, delimiter and columns.
+
+Batch jobs and data sets both ask here, so that a file which one of them reads, the other reads too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tactful.reading.tasks import one_form
+
+HEAD_BYTES = 1 << 16
+"""How much of a file `read_dialect` wants to see: more than any names of columns need."""
+DELIMITERS = (",", ";", "\t", "|")
+"""Those that are found by themselves, the usual one first."""
+_QUOTED = re.compile(r'"[^"]*(?:"|\Z)')
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a ZIP archive, perhaps an Excel workbook; save its sheet as 'CSV UTF-8'",
+    b"\x1f\x8b": "compressed with gzip; unpack it with gunzip, or name it .csv.gz for a batch job",
+    b"PAR1": "a Parquet file; name it .parquet",
+}
+_MARKS = {  # the longer ones first, one begins with another
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+class CsvDialectError(ValueError):
+    """A file that cannot be read as CSV as it is; says what it is and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """How the records of a file are taken apart.
+
+    Attributes:
+        delimiter: stands between two cells.
+        line_end: ``\\n`` (which ends ``\\r\\n`` too), or ``\\r`` as old Macs wrote it.
+        columns: their names.
+        nameless: how many empty names follow; their cells must be empty.
+    """
+
+    delimiter: str
+    line_end: bytes
+    columns: tuple[str, ...]
+    nameless: int
+
+    def problem(self, cells: Sequence[str]) -> str:
+        """Why a record's cells are not those of the columns; empty where they are."""
+        known = len(self.columns)
+        if not known <= len(cells) <= known + self.nameless:
+            return f"{len(cells)} cells, but {known} columns are named"
+        beyond = [cell for cell in cells[known:] if cell.strip()]
+        return f"{beyond[0][:80]!r} stands in a column without a name" if beyond else ""
+
+
+def read_dialect(
+    path: Path, head: bytes, wanted: Collection[str], delimiter: str | None = None
+) -> CsvDialect:
+    """Find out how a CSV file is written.
+
+    Args:
+        path: the file, for messages.
+        head: its first `HEAD_BYTES`, uncompressed.
+        wanted: columns that it must have: the delimiter that parts them off is the right one.
+        delimiter: the one it is known to have, see `parse_delimiter`; None finds it.
+
+    Raises:
+        CsvDialectError: it is no CSV file in UTF-8, or its first record cannot name columns.
+    """
+    text = _decoded(path, head)
+    bare = _QUOTED.sub("", text).lstrip("\r\n")
+    if not bare and not text.strip("\r\n"):
+        raise CsvDialectError(f"{path} is empty; the first line of a CSV file names its columns")
+    if mark := re.match(r"sep=(.?)\r?\n", bare):
+        raise CsvDialectError(
+            f"{path} begins with the line {mark[0].strip()!r}, which only Excel understands; "
+            "remove that line"
+        )
+    first_end = _LINE_END.search(bare)
+    line_end = b"\r" if first_end and first_end[0] == "\r" else b"\n"
+    if line_end == b"\r" and "\n" in bare:
+        raise CsvDialectError(
+            f"{path}: some lines end with a carriage return alone, others with a line feed; make "
+            f"them alike: tr '\\r' '\\n' < {_quoted(path)} > {_beside(path, 'lines')}"
+        )
+    delimiter = delimiter or _delimiter(path, text, wanted)
+    columns, nameless = _columns(path, _first_record(path, text, delimiter))
+    return CsvDialect(delimiter, line_end, columns, nameless)
+
+
+def parse_delimiter(text: str) -> str:
+    """The delimiter that an option names: one ASCII character, or ``tab``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text in ("tab", "\\t"):
+        return "\t"
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise ValueError(
+            f"delimiter {text!r}: allowed is one character such as ';', or tab (no quote, no line "
+            "end)"
+        )
+    return text
+
+
+def _decoded(path: Path, head: bytes) -> str:
+    for magic, what in _OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise CsvDialectError(f"{path} is no CSV file but {what}")
+    encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+    names = re.split(rb"[\r\n]", head, maxsplit=1)[0]
+    if encoding is None and b"\0" in names:
+        # Of an ASCII text in UTF-16 every second byte is zero.
+        even, odd = names[::2].count(0), names[1::2].count(0)
+        if max(even, odd) <= len(names) // 4:
+            raise CsvDialectError(f"{path} holds zero bytes: it is no text")
+        encoding = "UTF-16BE" if even > odd else "UTF-16LE"
+    if encoding is not None:
+        raise CsvDialectError(
+            f"{path} is {encoding} text, and CSV is read as UTF-8: save it as 'CSV UTF-8', or "
+            f"iconv -f {encoding} -t UTF-8 {_quoted(path)} > {_beside(path, 'utf8')}"
+        )
+    return head.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
+
+
+def _delimiter(path: Path, text: str, wanted: Collection[str]) -> str:
+    """The delimiter by which the first record has the wanted columns."""
+    names = {one_form(name) for name in wanted}
+    parted = {}
+    for each in DELIMITERS:
+        try:
+            parted[each] = [one_form(cell) for cell in _first_record(path, text, each)]
+        except CsvDialectError:  # said of the one that is chosen
+            parted[each] = []
+    usual, *others = DELIMITERS
+    if names <= set(parted[usual]):
+        return usual
+    fitting = [each for each in others if names <= set(parted[each])]
+    if len(fitting) > 1:
+        allowed = " or ".join(map(repr, fitting))
+        raise CsvDialectError(f"{path}: its columns may be parted by {allowed}; name --delimiter")
+    if not fitting and len(parted[usual]) == 1:
+        # A wanted column is lacking either way, but its names can be told.
+        fitting = [each for each in others if len(parted[each]) > 1]
+    return fitting[0] if len(fitting) == 1 else usual
+
+
+def _first_record(path: Path, text: str, delimiter: str) -> list[str]:
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return next((cells for cells in records if cells), [])
+    except csv.Error as error:
+        raise CsvDialectError(f"{path}, line 1: no names of columns: {error}") from error
+
+
+def _columns(path: Path, cells: list[str]) -> tuple[tuple[str, ...], int]:
+    """The names of the columns, and how many without a name follow them."""
+    named = len(cells)
+    while named and not cells[named - 1].strip():
+        named -= 1
+    names = tuple(cells[:named])
+    if not names:
+        raise CsvDialectError(f"{path}: the first line names no column")
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        raise CsvDialectError(
+            f"{path}, line 1: the names of columns are not UTF-8; save it as 'CSV UTF-8'"
+        )
+    blank = [str(place) for place, name in enumerate(names, start=1) if not name.strip()]
+    if len(blank) > 1:
+        raise CsvDialectError(f"{path}: the columns {', '.join(blank)} have no name; name them")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise CsvDialectError(f"{path}: columns named twice: {', '.join(repeated)}")
+    return names, len(cells) - named
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _beside(path: Path, change: str) -> str:
+    return shlex.quote(str(path.with_name(f"{path.stem}.{change}{path.suffix or '.csv'}")))
