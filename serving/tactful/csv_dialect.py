@@ -59,8 +59,9 @@ class CsvDialect:
         known = len(self.columns)
         if not known <= len(cells) <= known + self.nameless:
             return f"{len(cells)} cells, but {known} columns are named"
-        beyond = [cell for cell in cells[known:] if cell.strip()]
-        return f"{beyond[0][:80]!r} stands in a column without a name" if beyond else ""
+        filled = [place for place, cell in enumerate(cells, start=1) if cell.strip()]
+        beyond = filled and filled[-1] > known
+        return f"cell {filled[-1]} is not empty, but its column has no name" if beyond else ""
 
 
 def read_dialect(

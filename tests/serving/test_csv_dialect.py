@@ -78,7 +78,7 @@ def test_trailing_names_that_are_empty_are_no_columns():
     assert (dialect.columns, dialect.nameless) == (("ticket", "reply"), 2)
     assert dialect.problem(["1", "x", "", ""]) == ""
     assert dialect.problem(["1", "x"]) == ""
-    assert dialect.problem(["1", "x", "", "y"]) == "'y' stands in a column without a name"
+    assert dialect.problem(["1", "x", "", "y"]) == "cell 4 is not empty, but its column has no name"
     assert dialect.problem(["1", "x", "", "", ""]) == "5 cells, but 2 columns are named"
 
 

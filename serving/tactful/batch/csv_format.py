@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from tactful.batch.arrow_values import well_formed
 from tactful.batch.job_spec import Part, Row
 from tactful.batch.jsonl_format import ByteLines, unreadable
-from tactful.batch.table_formats import Compression
+from tactful.batch.table_formats import Compression, uncompressed
+from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
 from tactful.errors import InputError, JobError
 
 # A quote that is never closed would swallow the rest of the file; no record is that long.
@@ -46,9 +47,10 @@ class _Records:
     that offsets are known and a byte that is not UTF-8 costs only its own cell.
     """
 
-    def __init__(self, lines: ByteLines) -> None:
+    def __init__(self, lines: ByteLines, delimiter: str) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
         self._lines = lines
+        self._delimiter = delimiter
         self.seek(lines.position, 1)
 
     def seek(self, offset: int, number: int) -> None:
@@ -59,7 +61,7 @@ class _Records:
         self._reader = self._new_reader()
 
     def _new_reader(self) -> Iterator[list[str]]:
-        return csv.reader(self._feed(), strict=True)
+        return csv.reader(self._feed(), delimiter=self._delimiter, strict=True)
 
     def _feed(self) -> Iterator[str]:
         held = 0
@@ -101,24 +103,30 @@ class CsvReader:
         compression: what its bytes went through.
         reply_column: the column of the reply.
         context_column: the column of the context.
+        delimiter: stands between two cells; None finds it from the names of the columns.
 
     Raises:
-        JobError: the first record cannot name columns.
+        JobError: it is no CSV file in UTF-8, or its first record cannot name columns.
     """
 
     columns: tuple[str, ...]
 
     def __init__(
-        self, path: Path, compression: Compression, reply_column: str, context_column: str
+        self,
+        path: Path,
+        compression: Compression,
+        reply_column: str,
+        context_column: str,
+        delimiter: str | None = None,
     ) -> None:
-        self._lines = ByteLines(path, compression)
-        self._records = _Records(self._lines)
-        header = next(iter(self._records), None)
-        if header is None:
-            raise JobError(f"{path} is empty; the first line of a CSV file names its columns")
-        if header.problem:
-            raise JobError(f"{path}, line 1: no names of columns: {header.problem}")
-        self.columns = _names(path, header.cells)
+        try:
+            self._dialect = read_dialect(path, _head(path, compression), {reply_column}, delimiter)
+        except CsvDialectError as error:
+            raise JobError(str(error)) from error
+        self.columns = self._dialect.columns
+        self._lines = ByteLines(path, compression, self._dialect.line_end)
+        self._records = _Records(self._lines, self._dialect.delimiter)
+        next(iter(self._records), None)  # the names of the columns
         self._start, self._first = self._records.position, self._records.number
         self._reply, self._context = reply_column, context_column
 
@@ -152,15 +160,12 @@ class CsvReader:
             self._records.seek(start, first)
 
     def _row(self, record: _Record, number: int) -> Row:
-        problem = record.problem
-        if not problem and len(record.cells) != len(self.columns):
-            problem = f"{len(record.cells)} cells, but {len(self.columns)} columns are named"
-        if problem:
+        if problem := record.problem or self._dialect.problem(record.cells):
             line = record.line.removesuffix(b"\n").removesuffix(b"\r")
             return unreadable(line, f"line {number}: {problem}", "row_malformed")
         error = None
         columns = {}
-        for name, cell in zip(self.columns, record.cells, strict=True):
+        for name, cell in zip(self.columns, record.cells, strict=False):
             if not cell.isascii():
                 content = cell.encode("latin-1")
                 try:
@@ -177,14 +182,16 @@ class CsvReader:
         self._lines.close()
 
 
-def _names(path: Path, cells: list[str]) -> tuple[str, ...]:
-    try:
-        names = tuple(cell.encode("latin-1").decode() for cell in cells)
-    except UnicodeDecodeError as error:
-        raise JobError(f"{path}, line 1: the names of columns are not UTF-8") from error
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise JobError(f"{path}: columns named twice: {', '.join(repeated)}")
-    return names
+def _head(path: Path, compression: Compression) -> bytes:
+    """The first bytes of a file, uncompressed."""
+    head = b""
+    with path.open("rb") as raw, uncompressed(raw, compression) as stream:
+        try:
+            while len(head) < HEAD_BYTES and (more := stream.read1(HEAD_BYTES)):
+                head += more
+        except EOFError:  # it was cut off; said where the rows are read
+            pass
+    return head
 
 
 def write_csv(

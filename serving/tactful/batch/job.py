@@ -65,6 +65,7 @@ def score(
     prefix: str = ResultOptions.prefix,
     csv_escape: bool = ResultOptions.csv_escape,
     part_rows: int = ResultOptions.part_rows,
+    delimiter: str | None = ResultOptions.delimiter,
     input_format: Format | None = RunOptions.input_format,
     output_format: Format | None = RunOptions.output_format,
     max_errors: int | None = RunOptions.max_errors,

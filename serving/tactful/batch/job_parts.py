@@ -53,11 +53,13 @@ def open_reader(source: Source, options: ResultOptions) -> Reader:
     """
     path, kind = source.path, source.kind
     asked = options.reply_column, options.context_column
+    if options.delimiter is not None and kind.format != "csv":
+        raise JobError(f"--delimiter is for CSV, but {path} is {kind.format}; leave it out")
     if kind.format == "jsonl":
         return JsonlReader(path, kind.compression, *asked)
     reader: CsvReader | ParquetReader
     if kind.format == "csv":
-        reader = CsvReader(path, kind.compression, *asked)
+        reader = CsvReader(path, kind.compression, *asked, options.delimiter)
     else:
         reader = ParquetReader(path, *asked)
     # The context is optional; one that was asked for by another name is not.

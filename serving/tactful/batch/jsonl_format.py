@@ -25,14 +25,16 @@ class ByteLines:
     Args:
         path: the file.
         compression: what its bytes went through.
+        end: what ends a line, ``\\n`` or the ``\\r`` of old Macs.
 
     Attributes:
         position: offset of the next line, uncompressed bytes.
     """
 
-    def __init__(self, path: Path, compression: Compression) -> None:
+    def __init__(self, path: Path, compression: Compression, end: bytes = b"\n") -> None:
         self._path = path
         self._compression = compression
+        self._end = end
         self._open()
 
     def _open(self) -> None:
@@ -69,14 +71,26 @@ class ByteLines:
 
         Of a line longer than `LONGEST_LINE` the beginning is given, the rest is skipped.
         """
-        line = self._stream.readline(LONGEST_LINE)
-        self.position += len(line)
-        whole = len(line) < LONGEST_LINE or line.endswith(b"\n")
+        line = self._piece()
+        whole = len(line) < LONGEST_LINE or line.endswith(self._end)
         rest = b"" if whole else line
-        while rest and not rest.endswith(b"\n"):
-            rest = self._stream.readline(LONGEST_LINE)
-            self.position += len(rest)
+        while rest and not rest.endswith(self._end):
+            rest = self._piece()
         return line, whole
+
+    def _piece(self) -> bytes:
+        """Up to `LONGEST_LINE` bytes of the line at hand."""
+        if self._end == b"\n":
+            piece = self._stream.readline(LONGEST_LINE)
+        else:
+            taken, stop = bytearray(), 0
+            while not stop and len(taken) < LONGEST_LINE and (ahead := self._stream.peek(1)):
+                ahead = ahead[: LONGEST_LINE - len(taken)]
+                stop = ahead.find(self._end) + 1
+                taken += self._stream.read(stop or len(ahead))
+            piece = bytes(taken)
+        self.position += len(piece)
+        return piece
 
     def close(self) -> None:
         """Release the file."""

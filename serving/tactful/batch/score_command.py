@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from tactful.batch.table_formats import Format
+from tactful.csv_dialect import parse_delimiter
 from tactful.errors import InputError, JobError
 from tactful.options import (
     DEFAULT_BUNDLE,
+    DELIMITER_HELP,
     BundleOption,
     JsonOption,
     check_options,
@@ -45,9 +47,15 @@ class ResultOptions:
         True, "Put ' before CSV cells that a spreadsheet would run as a formula."
     )
     part_rows: int = option(1000, "Rows of a part: what is committed at once.", least=1)
+    delimiter: str | None = option(None, DELIMITER_HELP, metavar="CHARACTER")
 
     def __post_init__(self) -> None:
         check_options(self, JobError)
+        if self.delimiter is not None:
+            try:
+                object.__setattr__(self, "delimiter", parse_delimiter(self.delimiter))
+            except ValueError as error:
+                raise JobError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tactful.batch.score_command import ResultOptions, RunOptions
 from tactful.options import declared, options_table
 
 DOCS = (Path(__file__).parents[3] / "docs/batch.md").read_text("utf-8")
+DELIMITERS = "delimiter ';;': allowed is one character such as ';', or tab (no quote, no line end)"
 OPTIONS = [*declared(ResultOptions), *declared(RunOptions)]
 
 
@@ -39,6 +40,7 @@ def test_python_takes_what_the_command_takes() -> None:
         ({"input_format": "xml"}, "--input-format is 'xml', allowed: jsonl, csv, parquet"),
         ({"part_rows": 0}, "--part-rows is 0, allowed: at least 1"),
         ({"max_errors": -1}, "--max-errors is -1, allowed: at least 0"),
+        ({"delimiter": ";;"}, DELIMITERS),
         ({"ray_actors": 0}, "--ray-actors is 0, allowed: at least 1"),
     ],
 )
