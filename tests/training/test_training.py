@@ -261,7 +261,7 @@ def test_a_second_process_at_the_same_run_is_refused(workplace: Path) -> None:
             pass
     with open_work_folder({"config": "same"}) as work:
         assert work.resumed
-        work.remove()
+        work.clear()
     assert not (workplace / "runs" / work.path.name).exists()
 
 

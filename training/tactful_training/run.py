@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,22 +13,21 @@ from rich.console import Console
 from tactful.bundle.writing import check_target
 from tactful.classifier import Classifier
 from tactful.reading.engine import Engine
-from tactful.reading.processor import available_cpus
-from tactful_training.bundling.candidate_choice import Choice, as_served, choose_form, exportable
+from tactful_training.bundling.candidate_choice import Choice, choose_candidate
 from tactful_training.bundling.manifest_and_goldens import pack
 from tactful_training.bundling.model_card import RunRecord
 from tactful_training.config.config_schema import Config
-from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
+from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch, ProgressReport, epoch_line
-from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
-from tactful_training.fitting.hardware import Precision, choose_precision, keep_freed_memory
+from tactful_training.fitting.features import Collator, TrainingRows
+from tactful_training.fitting.hardware import choose_precision, device_for_training, prepare_process
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
-from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.onnx_export import check_exportable, export_fitted
 from tactful_training.fitting.resuming import Fitted, WorkFolder, open_work_folder
-from tactful_training.fitting.trainer import device_for_training, fit
+from tactful_training.fitting.trainer import fit
 from tactful_training.fitting.training_inputs import (
     TrainingInputs,
     check_fit,
@@ -78,192 +76,163 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         TactfulError: of the kind that fits what cannot be used or done.
     """
     check_target(out)
-    keep_freed_memory()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cpus())
+    prepare_process()
     inputs = load_training_inputs(config)
     with open_work_folder(inputs.identity(config)) as work:
-        run = Run(config, inputs, work, TrackedRun(work), console)
-        run.begin()
-        tracker = run.tracked.tracker
-        with tracker.closing():
-            result = run.carry_out(out)
+        tracked = TrackedRun(work)
+        begin(config, inputs, work, tracked, console)
+        with tracked.tracker.closing():
+            fitted = work.load_fitted()
+            if fitted is None:
+                fitted = fit_weights(config, inputs, work, tracked.send_epoch, console)
+                work.save_fitted(fitted)
+            tracked.after_training(fitted.epochs)
+            exported = export_fitted(config, inputs, fitted)
+            choice = choose_candidate(config, inputs, exported, say=lambda line: say(console, line))
+            for line in choice.warnings:
+                warn(console, line)
+            say(console, "evaluating on the validation and test splits")
+            engine = choice.shipped.as_served(inputs.encoder.tokenizer)
+            evaluations = evaluate(config, inputs, choice, engine)
+            record = RunRecord(
+                config=config,
+                inputs=inputs,
+                fitted=fitted,
+                precision=str(work.state.precision),
+                choice=choice,
+                evaluations=evaluations,
+                environment=describe_environment(),
+                commit=git_commit(),
+                tracking_run=tracked.tracker.run_id,
+            )
+            bundle = pack(out, record, engine)
+            tracked.send_result(record, out, bundle)
+        tracker = tracked.tracker
         if tracker.failure is None:
             work.clear()
         else:
-            run.warn(
+            warn(
+                console,
                 f"the bundle is complete, but MLflow at {tracker.uri} does not have all of the "
                 f"run ({tracker.failure}). It is kept in {work.path}: once the server answers, "
-                "the same command sends it without training again."
+                "the same command sends it without training again.",
             )
-        return result
+    return TrainingResult(
+        out, bundle, evaluations, inputs, tracker.uri, tracker.run_id, tracked.registration
+    )
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run; its methods are the steps.
+def begin(
+    config: Config, inputs: TrainingInputs, work: WorkFolder, tracked: TrackedRun, console: Console
+) -> None:
+    """Say what is trained on what, and open the MLflow run."""
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in inputs.rows.items())
+    tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in inputs.tasks)
+    say(console, f"data set {inputs.data.folder}: {sizes} rows; {tasks}")
+    say(console, f"encoder {inputs.encoder.name}, weights {inputs.encoder.sha256[:12]}")
+    for line in weights_without_task(config, inputs.tasks):
+        warn(console, line)
+    if work.resumed:
+        say(console, f"resuming the interrupted run in {work.path}")
+    tracked.open(config, inputs)
+    tracker = tracked.tracker
+    if tracker.failure is not None:
+        warn(
+            console,
+            f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on",
+        )
 
-    Attributes:
+
+def fit_weights(
+    config: Config,
+    inputs: TrainingInputs,
+    work: WorkFolder,
+    on_epoch: Callable[[Epoch], None],
+    console: Console,
+) -> Fitted:
+    """Train from the pretrained encoder, or on from the last checkpoint.
+
+    Args:
         config: all settings.
-        inputs: what is read.
-        work: the open work folder.
-        tracked: its run in MLflow.
+        inputs: what is trained on.
+        work: remembers the precision and holds the checkpoints.
+        on_epoch: called after each epoch, which is also said.
         console: for progress.
     """
+    rows = TrainingRows(
+        inputs.rows["train"],
+        inputs.encoding,
+        inputs.tasks,
+        context_dropout=config.training.context_dropout,
+        token_dropout=config.training.token_dropout,
+        mask_id=inputs.mask_id(config),
+        seed=config.seed,
+    )
+    encoder = load_encoder(inputs.encoder, config.model)
+    check_fit(encoder, inputs)
+    check_exportable(config, inputs)
+    transformers.set_seed(config.seed)  # the heads' first weights
+    model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=config.model.dropout)
+    model.start_at(prior_log_odds(rows.targets, inputs.tasks))
+    if config.model.freeze_word_embeddings:
+        model.freeze_word_embeddings()
+    if work.state.precision is None:
+        work.state.precision = choose_precision(config.training.precision, device_for_training())
+        work.save()
+    say(
+        console,
+        f"training in {work.state.precision} on {device_for_training().type}, "
+        f"{torch.get_num_threads()} threads",
+    )
 
-    config: Config
-    inputs: TrainingInputs
-    work: WorkFolder
-    tracked: TrackedRun
-    console: Console
+    def tell(epoch: Epoch) -> None:
+        say(console, epoch_line(epoch, config.training.epochs))
+        on_epoch(epoch)
 
-    def carry_out(self, out: Path) -> TrainingResult:
-        """Every step from training to the bundle in its place."""
-        config, inputs = self.config, self.inputs
-        loss, validation = self.objective()
-        precision = self.precision()
-        fitted = self.work.load_fitted()
-        if fitted is None:
-            fitted = self.fit(loss, validation, precision)
-            self.work.save_fitted(fitted)
-        self.tracked.after_training(fitted.epochs)
-        choice, parity = choose_form(config, inputs, fitted, validation, say=self.say)
-        engine = as_served(choice.shipped, inputs)
-        self.say("evaluating on the validation and test splits")
-        evaluations = self.evaluate(engine, choice)
-        record = RunRecord(
-            config=config,
-            data=inputs.data,
-            rows={split: len(rows) for split, rows in inputs.rows.items()},
-            encoder=inputs.encoder,
-            fitted=fitted,
-            precision=precision,
-            parity=parity,
-            choice=choice,
-            evaluations=evaluations,
-            environment=describe_environment(),
-            commit=git_commit(),
-            tracking_run=self.tracked.tracker.run_id,
-        )
-        bundle = pack(out, record, engine, inputs.rows["validation"])
-        self.tracked.send_result(record, out, bundle)
-        tracker = self.tracked.tracker
-        return TrainingResult(
-            out,
-            bundle,
-            evaluations,
-            inputs,
-            tracker.uri,
-            tracker.run_id,
-            self.tracked.registration,
-        )
-
-    def begin(self) -> None:
-        """Say what is trained on what, and open the MLflow run."""
-        inputs = self.inputs
-        sizes = ", ".join(f"{len(rows)} {split}" for split, rows in inputs.rows.items())
-        tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in inputs.tasks)
-        self.say(f"data set {inputs.data.folder}: {sizes} rows; {tasks}")
-        self.say(f"encoder {inputs.encoder.name}, weights {inputs.encoder.sha256[:12]}")
-        for line in weights_without_task(self.config, inputs.tasks):
-            self.warn(line)
-        if self.work.resumed:
-            self.say(f"resuming the interrupted run in {self.work.path}")
-        self.tracked.open(self.config, inputs)
-        tracker = self.tracked.tracker
-        if tracker.failure is not None:
-            self.warn(
-                f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on"
-            )
-
-    def objective(self) -> tuple[Loss, Validation]:
-        """What training minimises, and what it is validated by."""
-        config, inputs = self.config, self.inputs
-        weights, evidence = config.loss.task_weights, config.loss.evidence_weight
-        encoded = encode_rows(inputs.rows["validation"], inputs.encoding, inputs.tasks)
-        measured = Validation(encoded, inputs.encoding, Loss(inputs.tasks, weights, evidence))
-        return Loss(inputs.tasks, weights, evidence, config.loss.label_smoothing), measured
-
-    def precision(self) -> Precision:
-        """The precision of this run; a resumed one keeps its own."""
-        state = self.work.state
-        if state.precision is None:
-            state.precision = choose_precision(
-                self.config.training.precision, device_for_training()
-            )
-            self.work.save()
-        return state.precision
-
-    def fit(self, loss: Loss, validation: Validation, precision: Precision) -> Fitted:
-        """Train from the pretrained encoder, or on from the last checkpoint."""
-        config, inputs = self.config, self.inputs
-        rows = TrainingRows(
-            inputs.rows["train"],
-            inputs.encoding,
-            inputs.tasks,
-            context_dropout=config.training.context_dropout,
-            token_dropout=config.training.token_dropout,
-            mask_id=inputs.mask_id(config),
+    weights, evidence = config.loss.task_weights, config.loss.evidence_weight
+    with ProgressReport(console) as report:
+        return fit(
+            model,
+            rows,
+            Loss(inputs.tasks, weights, evidence, config.loss.label_smoothing),
+            Validation(inputs.validation, inputs.encoding, Loss(inputs.tasks, weights, evidence)),
+            collator=Collator(inputs.encoding),
+            config=config.training,
             seed=config.seed,
-        )
-        encoder = load_encoder(inputs.encoder, config.model)
-        check_fit(encoder, inputs)
-        # An encoder or an opset that cannot be exported is found out now, not after training.
-        export_onnx(exportable(config, inputs), opset=config.export.opset)
-        transformers.set_seed(config.seed)  # the heads' first weights
-        model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=config.model.dropout)
-        model.start_at(prior_log_odds(rows.targets, inputs.tasks))
-        if config.model.freeze_word_embeddings:
-            model.freeze_word_embeddings()
-        device, threads = device_for_training().type, torch.get_num_threads()
-        self.say(f"training in {precision} on {device}, {threads} threads")
-        with ProgressReport(self.console) as report:
-            return fit(
-                model,
-                rows,
-                loss,
-                validation,
-                collator=Collator(inputs.encoding),
-                config=config.training,
-                seed=config.seed,
-                precision=precision,
-                folder=self.work.checkpoints,
-                on_epoch=self.on_epoch,
-                callbacks=[report],
-            )
-
-    def on_epoch(self, epoch: Epoch) -> None:
-        """Say how it goes, and send it."""
-        self.say(epoch_line(epoch, self.config.training.epochs))
-        self.tracked.send_epochs((epoch,))
-
-    def evaluate(self, engine: Engine, choice: Choice) -> dict[str, Evaluation]:
-        """Measure the model as it will be served, with its decisions and evidence.
-
-        Where it is quantised, ``fp32_test`` says what that costs. The resamples are those of
-        ``tactful evaluate``, whatever seed the training has.
-        """
-        measured = {"validation": self.read_split(engine, "validation")}
-        fp32 = choice.measured[0]
-        if choice.shipped is not fp32:
-            measured["fp32_test"] = self.read_split(as_served(fp32, self.inputs), "test")
-        measured["test"] = self.read_split(engine, "test")  # last: what the model card speaks of
-        return measured
-
-    def read_split(self, engine: Engine, split: str) -> Evaluation:
-        """Read a split with an engine, as serving does."""
-        return evaluate_classifier(
-            Classifier(engine),
-            self.inputs.rows[split],
-            resamples=self.config.evaluation.resamples,
+            precision=work.state.precision,
+            folder=work.checkpoints,
+            on_epoch=tell,
+            callbacks=[report],
         )
 
-    def say(self, line: str) -> None:
-        """Print a line of progress."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def warn(self, line: str) -> None:
-        """Print a line that somebody should read."""
-        self.console.print(
-            f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True
-        )
+def evaluate(
+    config: Config, inputs: TrainingInputs, choice: Choice, engine: Engine
+) -> dict[str, Evaluation]:
+    """Measure the model as it will be served, with its decisions and evidence.
+
+    Where it is quantised, ``fp32_test`` says what that costs. The resamples are those of
+    ``tactful evaluate``, whatever seed the training has.
+    """
+    resamples = config.evaluation.resamples
+
+    def on_test(engine: Engine) -> Evaluation:
+        return evaluate_classifier(Classifier(engine), inputs.rows["test"], resamples=resamples)
+
+    # What the form that ships says of the validation split is known since it was chosen.
+    measured = {"validation": evaluate_answers(choice.shipped.answers, resamples=resamples)}
+    fp32 = choice.measured[0]
+    if choice.shipped is not fp32:
+        measured["fp32_test"] = on_test(fp32.as_served(inputs.encoder.tokenizer))
+    measured["test"] = on_test(engine)  # last: what the model card speaks of
+    return measured
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line of progress."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def warn(console: Console, line: str) -> None:
+    """Print a line that somebody should read."""
+    console.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)

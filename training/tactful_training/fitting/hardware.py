@@ -5,31 +5,39 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import time
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import torch
 
+from tactful.reading.processor import available_cpus, instructions
+
 Precision = Literal["fp32", "bf16"]
 
-# A layer of the default encoder at work: (tokens x width) · (width x 4 width).
-_ROWS, _INNER, _COLUMNS = 1024, 384, 1536
-_ROUNDS = 12
-# bf16 also costs conversions and accuracy: it must pay clearly, not by the noise of a measurement.
-_CLEARLY = 1.25
+# Matrix units. With vector instructions for bf16 alone (avx512_bf16) conversions often cost more
+# than the products gain.
+_PAYS_ON = ("amx_bf16",)
+# Of glibc's mallopt(3).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_MIB = 2**20
 
 
-def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """Resolve ``auto`` for a device.
+def device_for_training() -> torch.device:
+    """CUDA where there is a device, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    CUDA devices that know bf16 are faster with it. Processors differ: with matrix units bf16 is
-    twice as fast, with vector instructions alone it is often slower, so a product is timed (about
-    a third of a second).
+
+def choose_precision(
+    wanted: Literal["auto", "fp32", "bf16"], device: torch.device, root: Path = Path("/")
+) -> Precision:
+    """Resolve ``auto`` for a device, from what it can do; no clock decides.
+
+    CUDA devices that know bf16 are faster with it; so are processors with matrix units.
 
     Args:
         wanted: the configured value.
         device: where training runs.
+        root: where ``proc`` is mounted.
 
     Returns:
         The format of autocast; weights and optimiser stay fp32 in either.
@@ -37,39 +45,17 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.devi
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return faster_precision(_time_products())
+        pays = torch.cuda.is_bf16_supported()
+    else:
+        pays = bool(instructions(root, among=_PAYS_ON))
+    return "bf16" if pays else "fp32"
 
 
-def faster_precision(seconds: Mapping[Precision, float]) -> Precision:
-    """bf16 if its product takes clearly less time.
-
-    Args:
-        seconds: format to the time of the same product in it.
-    """
-    return "bf16" if seconds["fp32"] > _CLEARLY * seconds["bf16"] else "fp32"
-
-
-def _time_products() -> dict[Precision, float]:
-    types: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
-    operands = {
-        name: (torch.ones(_ROWS, _INNER, dtype=dtype), torch.ones(_INNER, _COLUMNS, dtype=dtype))
-        for name, dtype in types.items()
-    }
-    best = dict.fromkeys(operands, float("inf"))
-    # In turn, and the shortest time of each: another program on the machine disturbs both alike,
-    # and the first round, which sets up the kernels, counts for neither.
-    for _ in range(_ROUNDS):
-        for name, (left, right) in operands.items():
-            start = time.perf_counter()
-            left @ right
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
-# Of glibc's mallopt(3).
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-_MIB = 2**20
+def prepare_process() -> None:
+    """Set threads and memory of this process for training."""
+    keep_freed_memory()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(available_cpus())
 
 
 def keep_freed_memory() -> bool:

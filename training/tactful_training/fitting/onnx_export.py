@@ -1,19 +1,27 @@
-"""The trained model as ONNX, and the proof that it computes the same."""
+"""The trained model as an ONNX graph."""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
+import transformers
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from tactful.bundle.onnx_check import external_data
+from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.session import INPUTS, OUTPUTS
+from tactful_training.config.config_schema import Config
 from tactful_training.errors import ExportError
-from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.model import LabelAttentionModel, torch_forward
+from tactful_training.fitting.resuming import Fitted
+from tactful_training.fitting.training_inputs import TrainingInputs
 
 _TRACED_SHAPE = (2, 9)  # windows, tokens: any will do, see `export_onnx`
 
@@ -39,7 +47,7 @@ def export_onnx(model: LabelAttentionModel, *, opset: int) -> bytes:
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         # Tracing fixes every Python value on its way and warns of each. Whether one of them was a
-        # matter of shape is not guessed at here but measured: `check_parity` runs the graph on
+        # matter of shape is not guessed at here but measured: `check_parity` compares the graph on
         # the whole validation split, in batches of other sizes and lengths than were traced.
         warnings.simplefilter("ignore", TracerWarning)
         # The TorchScript exporter is deprecated, and chosen on purpose: onnxruntime's fusions for
@@ -75,3 +83,49 @@ def export_onnx(model: LabelAttentionModel, *, opset: int) -> bytes:
     if outside := external_data(content):
         raise ExportError(f"the exported graph is not in one file: {'; '.join(outside)}")
     return content
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The trained model as bundling takes it over, out of PyTorch.
+
+    Attributes:
+        graph: the ONNX file.
+        encoder: the configuration of its encoder.
+        reference: what PyTorch says of each row of the validation split, in fp32.
+    """
+
+    graph: bytes
+    encoder: transformers.PreTrainedConfig
+    reference: Sequence[RowOutput]
+
+
+def check_exportable(config: Config, inputs: TrainingInputs) -> None:
+    """Find out before training whether the encoder and the opset can be exported.
+
+    Raises:
+        ExportError: they cannot.
+    """
+    export_onnx(_exportable(config, inputs), opset=config.export.opset)
+
+
+def export_fitted(config: Config, inputs: TrainingInputs, fitted: Fitted) -> Exported:
+    """Export the best weights, and run them on the validation split once more in PyTorch.
+
+    Raises:
+        ExportError: the weights cannot be exported.
+    """
+    model = _exportable(config, inputs)
+    model.load_state_dict(fitted.weights)
+    encoded = [example.encoded for example in inputs.validation]
+    return Exported(
+        export_onnx(model, opset=config.export.opset),
+        model.encoder.config,
+        run_rows(encoded, inputs.encoding, torch_forward(model), inputs.tasks),
+    )
+
+
+def _exportable(config: Config, inputs: TrainingInputs) -> LabelAttentionModel:
+    """An untrained model in the form that can be exported."""
+    encoder = load_encoder(inputs.encoder, config.model, attention="eager")
+    return LabelAttentionModel(encoder, inputs.tasks.size).eval()

@@ -24,7 +24,7 @@ from tactful_training.config.config_schema import TrainingConfig
 from tactful_training.fitting.encoder import quiet_transformers
 from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
 from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows
-from tactful_training.fitting.hardware import Precision
+from tactful_training.fitting.hardware import Precision, device_for_training
 from tactful_training.fitting.losses import Loss, combine_windows
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.resuming import Fitted, last_complete, saving
@@ -93,11 +93,6 @@ def fit(
         epochs=read_epochs(state.log_history),
         best=math.ceil(best / per_epoch),
     )
-
-
-def device_for_training() -> torch.device:
-    """CUDA where there is a device, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _arguments(

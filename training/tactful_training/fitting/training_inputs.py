@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 
 import numpy as np
 import tokenizers
@@ -19,6 +20,7 @@ from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
+from tactful_training.fitting.features import Example, encode_rows
 
 # BERT's and RoBERTa's.
 _MASK_TOKENS = ("[MASK]", "<mask>")
@@ -44,6 +46,11 @@ class TrainingInputs:
     def tasks(self) -> Tasks:
         """The tasks of the data set."""
         return self.data.tasks
+
+    @cached_property
+    def validation(self) -> list[Example]:
+        """The validation split, encoded."""
+        return encode_rows(self.rows["validation"], self.encoding, self.tasks)
 
     def sample(self, split: str, count: int, seed: int) -> list[Pair]:
         """Some (reply, context) pairs of a split, drawn by a seed."""

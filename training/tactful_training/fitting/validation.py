@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tactful.reading.batches import Forward, RowOutput, run_rows
+from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.tasks import Tasks
@@ -29,15 +29,11 @@ class Validation:
         examples: the rows.
         encoding: what encoded them.
         loss: what training minimises.
-
-    Attributes:
-        encoded: the rows, encoded.
-        encoding: what encoded them.
     """
 
     def __init__(self, examples: Sequence[Example], encoding: ReplyEncoding, loss: Loss) -> None:
-        self.encoded = [example.encoded for example in examples]
-        self.encoding = encoding
+        self._encoded = [example.encoded for example in examples]
+        self._encoding = encoding
         self._loss = loss
         self._targets = np.stack([example.targets for example in examples])
         self._marks = np.concatenate([example.marks for example in examples])
@@ -45,18 +41,9 @@ class Validation:
             [np.broadcast_to(e.marks.any(axis=0), e.marks.shape) for e in examples]
         )
 
-    def outputs(self, forward: Forward) -> list[RowOutput]:
-        """Run a model on the rows."""
-        return run_rows(self.encoded, self.encoding, forward, self.tasks)
-
-    @property
-    def tasks(self) -> Tasks:
-        """The tasks of the label axis."""
-        return self._loss.tasks
-
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         """``score``, ``loss`` and ``loss/<part>`` of a model in evaluation mode."""
-        outputs = self.outputs(torch_forward(model))
+        outputs = run_rows(self._encoded, self._encoding, torch_forward(model), self._loss.tasks)
         logits = np.stack([output.logits for output in outputs])
         token_scores = np.concatenate([output.token_scores for output in outputs])
         total, parts = self._loss(

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tactful_training.bundling.candidate_choice import quality
 from tactful_training.bundling.model_card import RunRecord
 from tactful_training.config.config_file import flat
 from tactful_training.config.config_schema import Config
@@ -69,20 +68,20 @@ class TrackedRun:
         self.tracker.attempt(lambda client, run: _log_inputs(client, run, inputs))
         self.tracker.watch_system()
 
-    def send_epochs(self, epochs: Sequence[Epoch]) -> None:
-        """Send the epochs that MLflow does not have yet."""
-        for epoch in epochs:
-            if epoch.number > self._work.state.tracked_epochs:
-                self.tracker.log_metrics(epoch.metrics, step=epoch.number)
-                if self.tracker.failure is None:
-                    self._work.state.tracked_epochs = epoch.number
-                    self._work.save()
+    def send_epoch(self, epoch: Epoch) -> None:
+        """Send an epoch that MLflow does not have yet."""
+        if epoch.number > self._work.state.tracked_epochs:
+            self.tracker.log_metrics(epoch.metrics, step=epoch.number)
+            if self.tracker.failure is None:
+                self._work.state.tracked_epochs = epoch.number
+                self._work.save()
 
     def after_training(self, epochs: Sequence[Epoch]) -> None:
         """Send what is missing; a server that was away may be back by now."""
         if self.tracker.failure is not None:
             self.open(*self._started)
-        self.send_epochs(epochs)
+        for epoch in epochs:
+            self.send_epoch(epoch)
 
     def send_result(self, record: RunRecord, out: Path, bundle: str) -> None:
         """Send what was measured, what it was made with, figures, the bundle; register it."""
@@ -96,14 +95,14 @@ class TrackedRun:
                 lambda client, run: self._register(client, run, record, out, bundle)
             )
         metrics = {
-            "export/logit_difference": record.parity.logits,
-            "export/token_score_difference": record.parity.token_scores,
+            "export/logit_difference": record.choice.parity.logits,
+            "export/token_score_difference": record.choice.parity.token_scores,
         }
         for each, rate in zip(record.choice.measured, record.choice.rates, strict=True):
             path = f"candidates/{each.candidate.name}"
             metrics[f"{path}/bytes"] = len(each.candidate.content)
-            metrics[f"{path}/replies_per_second"] = rate
-            figures = quality(each).items()
+            metrics[f"{path}/replies_per_second"] = rate.median
+            figures = each.quality.items()
             metrics |= {f"{path}/{name}": value for name, value in figures if math.isfinite(value)}
         for split, evaluation in record.evaluations.items():
             metrics |= {
