@@ -35,6 +35,7 @@ from tactful_training.fitting.training_inputs import (
     weights_without_task,
 )
 from tactful_training.fitting.validation import Validation
+from tactful_training.fitting.weights import take_over
 from tactful_training.registry.environment import describe_environment, git_commit
 from tactful_training.registry.model_registration import Registration
 from tactful_training.registry.tracked_training import TrackedRun
@@ -85,8 +86,8 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
             fitted = work.load_fitted()
             if fitted is None:
                 fitted = fit_weights(config, inputs, work, tracked.send_epoch, console)
-                work.save_fitted(fitted)
-            tracked.after_training(fitted.epochs)
+                work.save_fitted(fitted, inputs)
+            tracked.after_training(fitted)
             exported = export_fitted(config, inputs, fitted)
             choice = choose_candidate(config, inputs, exported, say=lambda line: say(console, line))
             for line in choice.warnings:
@@ -150,7 +151,7 @@ def fit_weights(
     on_epoch: Callable[[Epoch], None],
     console: Console,
 ) -> Fitted:
-    """Train from the pretrained encoder, or on from the last checkpoint.
+    """Train from the pretrained encoder or earlier weights, or on from the last checkpoint.
 
     Args:
         config: all settings.
@@ -174,6 +175,13 @@ def fit_weights(
     transformers.set_seed(config.seed)  # the heads' first weights
     model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=config.model.dropout)
     model.start_at(prior_log_odds(rows.targets, inputs.tasks))
+    if inputs.start is not None:
+        fresh = take_over(model, inputs.tasks, inputs.start)
+        say(
+            console,
+            f"starting from {inputs.start.address} (weights {inputs.start.sha256[:12]}); labels "
+            f"that start fresh: {', '.join(fresh) or 'none'}",
+        )
     if config.model.freeze_word_embeddings:
         model.freeze_word_embeddings()
     if work.state.precision is None:
@@ -202,6 +210,7 @@ def fit_weights(
             precision=work.state.precision,
             folder=work.checkpoints,
             on_epoch=tell,
+            validate_start=inputs.start is not None,
             callbacks=[report],
         )
 

@@ -143,7 +143,7 @@ def _score(
     except optuna.TrialPruned:
         tracked.tracker.set_tags({"sweep.pruned": "true"})
         return None
-    tracked.after_training(fitted.epochs)
+    tracked.after_training(fitted)
     return max(epoch.metrics[VALIDATION_SCORE] for epoch in fitted.epochs)
 
 

@@ -216,6 +216,47 @@ def _read_archive(path: Path) -> tuple[Files, list[str]]:
 @contextlib.contextmanager
 def _fetched(uri: str) -> Iterator[Path]:
     """The folder of a bundle that MLflow holds, while the context lasts."""
+    with downloaded(uri) as model:
+        yield _bundle_in(model, uri)
+
+
+def run_behind(uri: str) -> str:
+    """The id of the MLflow run that a ``runs:/`` address names or a registered version is of.
+
+    Raises:
+        BundleError: there is no such version, or the store does not answer.
+        MissingExtraError: what is needed to open the store is not installed.
+    """
+    scheme, _, name = uri.partition(":/")
+    if scheme == "runs":
+        return name.strip("/").partition("/")[0]
+    with _store(uri) as mlflow:
+        client = mlflow.MlflowClient()
+        model, at, alias = name.strip("/").partition("@")
+        if at:
+            found = client.get_model_version_by_alias(model, alias)
+        else:
+            found = client.get_model_version(*name.strip("/").rsplit("/", 1))
+    return str(found.run_id)
+
+
+@contextlib.contextmanager
+def downloaded(uri: str) -> Iterator[Path]:
+    """What MLflow holds at an address, in a folder that lasts as long as the context.
+
+    Raises:
+        BundleError: there is nothing, or the store does not answer.
+        MissingExtraError: what is needed to open the store is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
+        with _store(uri) as mlflow:
+            found = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+        yield found
+
+
+@contextlib.contextmanager
+def _store(uri: str) -> Iterator[Any]:
+    """MLflow with a store that is there; what it raises becomes ours."""
     mlflow = import_mlflow(f"the bundle {uri}")
     store = mlflow.get_tracking_uri()
     if store.startswith(_SQLITE) and not os.path.isfile(store.removeprefix(_SQLITE)):
@@ -223,14 +264,12 @@ def _fetched(uri: str) -> Iterator[Path]:
         raise BundleError(
             uri, [f"there is no MLflow store {store}; set {URI_VARIABLE} to where the model is"]
         )
-    with tempfile.TemporaryDirectory(prefix="tactful-") as folder:
-        try:
-            model = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
-        except ImportError as error:  # mlflow-skinny without what opens a database
-            raise MissingExtraError(f"the MLflow store {store} ({error})", "registry") from error
-        except Exception as error:  # MLflow's own, requests', SQLAlchemy's, OSErrors
-            raise BundleError(uri, [f"MLflow at {store}: {_first_line(error)}"]) from error
-        yield _bundle_in(model, uri)
+    try:
+        yield mlflow
+    except ImportError as error:  # mlflow-skinny without what opens a database
+        raise MissingExtraError(f"the MLflow store {store} ({error})", "registry") from error
+    except Exception as error:  # MLflow's own, requests', SQLAlchemy's, OSErrors
+        raise BundleError(uri, [f"MLflow at {store}: {_first_line(error)}"]) from error
 
 
 def _bundle_in(model: Path, uri: str) -> Path:

@@ -119,10 +119,11 @@ def test_the_result_of_training_survives(
     make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    fitted, _ = train_in(tmp_path / "checkpoints", make_config(training__epochs=1))
+    config = make_config(training__epochs=1)
+    fitted, _ = train_in(tmp_path / "checkpoints", config)
     with open_work_folder({"config": "x"}) as work:
         assert work.load_fitted() is None
-        work.save_fitted(fitted)
+        work.save_fitted(fitted, load_training_inputs(config))
     with open_work_folder({"config": "x"}) as work:
         loaded = work.load_fitted()
     assert loaded is not None

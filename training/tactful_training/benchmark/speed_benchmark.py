@@ -177,7 +177,9 @@ def _setting(bundle: Bundle, folder: str | None, threads: int) -> Iterator[Setti
     """The bundle and, with fresh heads, its architecture, as files for all systems."""
     stated = bundle.manifest["encoder"]
     config = load_config()
-    source = find_encoder(EncoderConfig(name=stated["name"], path=folder, sha256=stated["sha256"]))
+    source = find_encoder(
+        EncoderConfig(name=stated["name"], path=folder, init_from=None, sha256=stated["sha256"])
+    )
     encoder = load_encoder(source, config.model, attention="eager")
     heads = bundle.heads
     model = LabelAttentionModel(encoder, heads.tasks.size).eval()

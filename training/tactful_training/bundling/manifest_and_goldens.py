@@ -169,6 +169,7 @@ def _manifest_fields(record: RunRecord) -> dict[str, Any]:
         "precision": precision,
         "quantisation": record.choice.to_json(),
         "encoder": {"name": record.inputs.encoder.name, "sha256": record.inputs.encoder.sha256},
+        **({"started_from": start.to_json()} if (start := record.inputs.start) else {}),
         "data": {"name": record.inputs.data.folder.name, "sha256": record.inputs.data.digests},
         "mlflow_run": record.tracking_run,
         "git_commit": record.commit,

@@ -212,6 +212,7 @@ def _making(record: RunRecord) -> str:
     facts = [
         f"Encoder {encoder.name}, weights sha256 `{encoder.sha256}`, with label-wise attention "
         "heads.",
+        *_start(record),
         f"Seed {config.seed}; best of {len(record.fitted.epochs)} epochs: {record.fitted.best}; "
         f"autocast {record.precision}.",
         f"ONNX opset {config.export.opset}, {record.choice.shipped.candidate.precision}; largest "
@@ -229,6 +230,17 @@ def _making(record: RunRecord) -> str:
         f"{listed}\n\nThe same data, configuration, versions and processor give the same model:\n\n"
         f"```yaml\n{settings}```"
     )
+
+
+def _start(record: RunRecord) -> list[str]:
+    start = record.inputs.start
+    if start is None:
+        return []
+    run = "" if start.run is None else f" (MLflow run {start.run})"
+    return [
+        f"Started from the trained weights of {start.address}{run}, sha256 `{start.sha256}`; heads "
+        "of labels that are the same came along."
+    ]
 
 
 def _licence(record: RunRecord) -> str:

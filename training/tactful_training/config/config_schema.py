@@ -30,10 +30,11 @@ class DataConfig(_Section):
 
 
 class EncoderConfig(_Section):
-    """The pretrained encoder and the digest its weights must have."""
+    """The pretrained encoder with its digest, and trained weights to start from."""
 
     name: _Text
     path: _Text | None
+    init_from: _Text | None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 
 

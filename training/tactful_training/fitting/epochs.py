@@ -21,7 +21,7 @@ class Epoch:
     """What is known of one finished epoch.
 
     Attributes:
-        number: from 1.
+        number: from 1; 0 is the validation before the first step.
         metrics: ``train/loss``, ``train/loss/<part>``, ``validation/loss/<part>``,
             ``validation/score`` and so on. Train losses of an epoch that was interrupted are of
             the steps after the interruption.
@@ -106,8 +106,13 @@ class ProgressReport(TrainerCallback):
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
-    """One line of an epoch's losses and validation metric."""
+    """One line of an epoch's losses and validation metric; of validation alone for the start."""
     metrics = epoch.metrics
+    validated = (
+        f"validation loss {metrics['validation/loss']:.3f}, score {metrics['validation/score']:.4f}"
+    )
+    if epoch.number == 0:
+        return f"before the first step: {validated}"
     prefix = "train/loss/"
     parts = ", ".join(
         f"{name.removeprefix(prefix)} {value:.3f}"
@@ -115,8 +120,7 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
         if name.startswith(prefix)
     )
     return (
-        f"epoch {epoch.number} of {epochs}: loss {metrics['train/loss']:.3f} ({parts}); "
-        f"validation loss {metrics['validation/loss']:.3f}, score {metrics['validation/score']:.4f}"
+        f"epoch {epoch.number} of {epochs}: loss {metrics['train/loss']:.3f} ({parts}); {validated}"
     )
 
 

@@ -9,22 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from tactful.storage import locked, write_file
 from tactful_training.errors import RunError
+from tactful_training.fitting.encoder import WEIGHTS
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.hardware import Precision
+from tactful_training.fitting.training_inputs import TrainingInputs
+from tactful_training.fitting.weights import FOLDER, write_weights
 
 RUNS = Path("runs")
-_STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.safetensors"
+_STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.json"
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,24 @@ class Fitted:
         weights: the state of the model after its best epoch, on the CPU.
         epochs: all epochs, also those before an interruption.
         best: number of the best epoch.
+        start: validation before the first step (number 0) where training went on from weights.
     """
 
     weights: dict[str, Tensor]
     epochs: tuple[Epoch, ...]
     best: int
+    start: Epoch | None = None
+
+    @classmethod
+    def of(cls, weights: dict[str, Tensor], epochs: Sequence[Epoch], best: int) -> Fitted:
+        """From all epochs, the start (number 0) among them where it was measured."""
+        start = next((epoch for epoch in epochs if epoch.number == 0), None)
+        return cls(weights, tuple(epoch for epoch in epochs if epoch.number), best, start)
+
+    @property
+    def tracked(self) -> tuple[Epoch, ...]:
+        """All that was measured in training, the start first where it was."""
+        return self.epochs if self.start is None else (self.start, *self.epochs)
 
 
 @dataclass
@@ -50,13 +65,13 @@ class State:
         identity: digests of config, data and encoder; a run resumes only if all are the same.
         precision: chosen at the start, and kept: another one would be another run.
         tracking_run: id of the MLflow run, or None before there is one.
-        tracked_epochs: how many epochs MLflow has.
+        tracked_epochs: number of the last epoch that MLflow has; -1 before there is one.
     """
 
     identity: dict[str, str]
     precision: Precision | None = None
     tracking_run: str | None = None
-    tracked_epochs: int = 0
+    tracked_epochs: int = -1
 
 
 class WorkFolder:
@@ -92,24 +107,25 @@ class WorkFolder:
         """Write the state."""
         write_file(self.path / _STATE, json.dumps(asdict(self.state)).encode())
 
-    def save_fitted(self, fitted: Fitted) -> None:
+    @property
+    def weights(self) -> Path:
+        """Where the trained weights are kept; see `tactful_training.fitting.weights`."""
+        return self.path / FOLDER
+
+    def save_fitted(self, fitted: Fitted, inputs: TrainingInputs) -> None:
         """Keep the result of training, so that only what comes after it is done again."""
-        epochs = [asdict(epoch) for epoch in fitted.epochs]
-        content = safetensors.torch.save(
-            fitted.weights, {"epochs": json.dumps(epochs), "best": str(fitted.best)}
-        )
-        write_file(self.path / _TRAINED, content)
+        write_weights(self.weights, fitted.weights, inputs.encoder, inputs.tasks)
+        told = {"epochs": [asdict(epoch) for epoch in fitted.tracked], "best": fitted.best}
+        write_file(self.path / _TRAINED, json.dumps(told).encode())
 
     def load_fitted(self) -> Fitted | None:
         """The result of training if an earlier run came that far."""
         path = self.path / _TRAINED
         if not path.is_file():
             return None
-        with safetensors.safe_open(path, framework="pt") as file:
-            notes = file.metadata()
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        epochs = tuple(Epoch(**epoch) for epoch in json.loads(notes["epochs"]))
-        return Fitted(weights, epochs, int(notes["best"]))
+        told = json.loads(path.read_bytes())
+        weights = safetensors.torch.load_file(self.weights / WEIGHTS)
+        return Fitted.of(weights, [Epoch(**epoch) for epoch in told["epochs"]], told["best"])
 
     def clear(self) -> None:
         """Remove all but the lock: the run has finished, or is to start anew."""

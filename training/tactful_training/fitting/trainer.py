@@ -46,6 +46,7 @@ def fit(
     precision: Precision,
     folder: Path,
     on_epoch: Callable[[Epoch], None],
+    validate_start: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Fitted:
     """Train, going on from the last complete checkpoint in ``folder`` if there is one.
@@ -62,9 +63,11 @@ def fit(
         precision: of autocast.
         folder: where checkpoints go.
         on_epoch: called after each epoch.
+        validate_start: whether to validate before the first step, too; as epoch 0.
         callbacks: for progress on the screen.
     """
     steps = math.ceil(len(rows) / config.batch_size) * config.epochs
+    checkpoint = last_complete(folder)
     with quiet_transformers():
         trainer = _LabelTrainer(
             model=model,
@@ -83,15 +86,15 @@ def fit(
             folder=folder,
         )
         trainer.remove_callback(PrinterCallback)
-        checkpoint = last_complete(folder)
+        trainer.args.eval_on_start = validate_start and checkpoint is None
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     state = trainer.state
     best = state.best_global_step or state.global_step
     per_epoch = math.ceil(len(rows) / config.batch_size)
-    return Fitted(
-        weights={name: value.detach().cpu() for name, value in model.state_dict().items()},
-        epochs=read_epochs(state.log_history),
-        best=math.ceil(best / per_epoch),
+    return Fitted.of(
+        {name: value.detach().cpu() for name, value in model.state_dict().items()},
+        read_epochs(state.log_history),
+        math.ceil(best / per_epoch),
     )
 
 

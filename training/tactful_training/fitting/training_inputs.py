@@ -21,6 +21,7 @@ from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
 from tactful_training.fitting.features import Example, encode_rows
+from tactful_training.fitting.weights import StartWeights, read_weights
 
 # BERT's and RoBERTa's.
 _MASK_TOKENS = ("[MASK]", "<mask>")
@@ -35,12 +36,14 @@ class TrainingInputs:
         rows: split name to the rows that are used.
         encoder: where the pretrained encoder lies.
         encoding: from texts to tokens.
+        start: weights of an earlier training to start from; None starts from the encoder alone.
     """
 
     data: DataSet
     rows: Mapping[str, list[Row]]
     encoder: EncoderSource
     encoding: ReplyEncoding
+    start: StartWeights | None = None
 
     @property
     def tasks(self) -> Tasks:
@@ -79,7 +82,9 @@ class TrainingInputs:
     def identity(self, config: Config) -> dict[str, str]:
         """Digests of everything that makes this run what it is."""
         data = {f"data/{name}": value for name, value in self.data.digests.items()}
-        return {"config": digest(config), "encoder": self.encoder.sha256, **data}
+        # An address such as models:/tactful@champion may mean other weights tomorrow.
+        start = {} if self.start is None else {"start": self.start.sha256}
+        return {"config": digest(config), "encoder": self.encoder.sha256, **start, **data}
 
 
 def load_training_inputs(config: Config) -> TrainingInputs:
@@ -87,7 +92,8 @@ def load_training_inputs(config: Config) -> TrainingInputs:
 
     Raises:
         DataError: the data set, a row or the tasks cannot be used.
-        EncoderError: the encoder is not found, is another one or cannot read the data.
+        EncoderError: the encoder, or the weights to start from, are not found, are other ones or
+            cannot read the data.
     """
     data = load_data_set(config.data.folder)
     splits = data.splits(config.data.allow_missing_tasks)
@@ -98,7 +104,9 @@ def load_training_inputs(config: Config) -> TrainingInputs:
         encoding = ReplyEncoding(encoder.tokenizer, config.encoding.limits)
     except ValueError as error:
         raise EncoderError(f"{encoder.folder}: {error}") from error
-    return TrainingInputs(data, rows, encoder, encoding)
+    address = config.encoder.init_from
+    start = None if address is None else read_weights(address, encoder)
+    return TrainingInputs(data, rows, encoder, encoding, start)
 
 
 def check_fit(model: transformers.PreTrainedModel, inputs: TrainingInputs) -> None:

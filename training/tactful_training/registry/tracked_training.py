@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,9 @@ from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.decisions_on_rows import evaluation_rows
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.resuming import WorkFolder
+from tactful_training.fitting.resuming import Fitted, WorkFolder
 from tactful_training.fitting.training_inputs import TrainingInputs
+from tactful_training.fitting.weights import FOLDER
 from tactful_training.registry.mlflow_tracker import BUNDLE, RUN_KIND, Tracker, parts
 from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors
@@ -57,10 +58,12 @@ class TrackedRun:
             config.tracking.experiment, self._work.path.name, state.tracking_run, self._tags
         )
         if self.tracker.run_id not in (None, state.tracking_run):
-            state.tracking_run, state.tracked_epochs = self.tracker.run_id, 0
+            state.tracking_run, state.tracked_epochs = self.tracker.run_id, -1
             self._work.save()
         found = {"encoder.sha256": inputs.encoder.sha256}
         found |= {f"data.sha256.{name}": value for name, value in inputs.data.digests.items()}
+        if inputs.start is not None:
+            found |= {f"start.{key}": str(value) for key, value in inputs.start.to_json().items()}
         self.tracker.log_params({**flat(config), **found})
         self.tracker.set_tags(
             {"encoder": inputs.encoder.name, "encoder.sha256": inputs.encoder.sha256}
@@ -76,11 +79,11 @@ class TrackedRun:
                 self._work.state.tracked_epochs = epoch.number
                 self._work.save()
 
-    def after_training(self, epochs: Sequence[Epoch]) -> None:
+    def after_training(self, fitted: Fitted) -> None:
         """Send what is missing; a server that was away may be back by now."""
         if self.tracker.failure is not None:
             self.open(*self._started)
-        for epoch in epochs:
+        for epoch in fitted.tracked:
             self.send_epoch(epoch)
 
     def send_result(self, record: RunRecord, out: Path, bundle: str) -> None:
@@ -111,6 +114,7 @@ class TrackedRun:
         self.tracker.log_metrics(metrics, step=record.fitted.best)
         self.tracker.attempt(lambda client, run: _log_evaluation(client, run, record))
         self.tracker.log_folder(out, BUNDLE)
+        self.tracker.log_folder(self._work.weights, FOLDER)
         self.tracker.attempt(
             lambda client, run: client.log_artifact(run, str(out / "README.md"), "model_card")
         )
@@ -165,7 +169,7 @@ def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     from tactful_training.registry.run_plots import draw_run_plots
 
-    for name, figure in draw_run_plots(record.fitted.epochs, record.evaluations):
+    for name, figure in draw_run_plots(record.fitted.tracked, record.evaluations):
         client.log_figure(run, figure, f"figures/{name}")
     there = {each.path for each in client.list_artifacts(run, "evaluation")}
     for split, evaluation in record.evaluations.items():
