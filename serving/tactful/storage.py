@@ -38,8 +38,8 @@ def locked(path: Path, *, refusal: Exception | None = None) -> Iterator[None]:
     path = Path(os.path.abspath(path))
     lock = FileLock(path, thread_local=False)
     while not lock.is_locked:
-        made += _make(path.parent)
         with contextlib.suppress(FileNotFoundError):  # a holder who went removed the folder
+            _make(path.parent, made)
             try:
                 lock.acquire(blocking=refusal is None)
             except Timeout as error:
@@ -56,14 +56,16 @@ def locked(path: Path, *, refusal: Exception | None = None) -> Iterator[None]:
                 each.rmdir()
 
 
-def _make(folder: Path) -> list[Path]:
-    """Make a folder and its parents; those that this made, the outermost first."""
-    made = []
+def _make(folder: Path, made: list[Path]) -> None:
+    """Make a folder and its parents; those that this makes are added, the outermost first.
+
+    Raises:
+        FileNotFoundError: somebody removed a parent in between.
+    """
     for each in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         with contextlib.suppress(FileExistsError):
             each.mkdir()
             made.append(each)
-    return made
 
 
 class SyncedFile:

@@ -224,7 +224,7 @@ def _reading(
     bundle: str,
 ) -> Reading:
     encoded = output.encoded
-    finder = EvidenceFinder(reply, encoded.offsets, truncated=encoded.truncated)
+    finder = EvidenceFinder(reply, encoded)
     scores: dict[str, dict[str, float]] = {}
     labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
     for head in heads.heads:

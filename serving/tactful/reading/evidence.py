@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tactful.reading.decisions import Floats
+from tactful.reading.encoding import Encoded
 
 _WORD = re.compile(r"\S+")
 # A closing quotation mark or bracket may follow the mark that ends the sentence.
@@ -34,16 +35,13 @@ class EvidenceFinder:
 
     Args:
         reply: the text.
-        offsets: int32 ``[n, 2]``, code points of each token of the reply, in order.
-        truncated: whether text after the last token was not read: it is no evidence.
+        encoded: what was read of it; text after the last token of a truncated one is no evidence.
     """
 
-    def __init__(
-        self, reply: str, offsets: npt.NDArray[np.int32], *, truncated: bool = False
-    ) -> None:
+    def __init__(self, reply: str, encoded: Encoded) -> None:
         self._reply = reply
-        self._offsets = offsets
-        self._truncated = truncated
+        self._offsets = encoded.offsets
+        self._truncated = encoded.truncated
 
     def spans(self, probabilities: Floats, threshold: float) -> list[tuple[int, int]]:
         """The stretches of the reply that carry a label.

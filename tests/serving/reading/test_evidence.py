@@ -4,11 +4,19 @@ import re
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tactful.reading.encoding import Encoded
 from tactful.reading.evidence import EvidenceFinder
+
+
+def finder_of(
+    reply: str, offsets: npt.NDArray[np.int32], *, truncated: bool = False
+) -> EvidenceFinder:
+    return EvidenceFinder(reply, Encoded((), offsets, truncated))
 
 
 def texts(reply: str, marked: dict[str, float], threshold: float = 0.5) -> list[str]:
@@ -17,7 +25,7 @@ def texts(reply: str, marked: dict[str, float], threshold: float = 0.5) -> list[
     for match in re.finditer(r"\w+(?:['.]\w+)*|[^\w\s]", reply):
         offsets.append(match.span())
         probabilities.append(marked.get(match.group(), 0.1))
-    finder = EvidenceFinder(reply, np.array(offsets, dtype=np.int32).reshape(-1, 2))
+    finder = finder_of(reply, np.array(offsets, dtype=np.int32).reshape(-1, 2))
     spans = finder.spans(np.array(probabilities, dtype=np.float32), threshold)
     return [reply[start:end] for start, end in spans]
 
@@ -53,7 +61,7 @@ def test_stretches(reply: str, marked: str, expected: list[str]) -> None:
 
 def test_part_of_a_word_marks_the_word() -> None:
     offsets = np.array([[0, 2], [2, 5]], dtype=np.int32)
-    assert EvidenceFinder("sorry", offsets).spans(np.float32([0.1, 0.9]), 0.5) == [(0, 5)]
+    assert finder_of("sorry", offsets).spans(np.float32([0.1, 0.9]), 0.5) == [(0, 5)]
 
 
 def test_weak_stretches_beside_a_strong_one_are_dropped() -> None:
@@ -74,19 +82,19 @@ def test_a_threshold_that_is_no_float32_is_kept() -> None:
 
 def test_no_token_no_evidence() -> None:
     nothing = np.empty((0, 2), dtype=np.int32)
-    assert EvidenceFinder("\u200b", nothing).spans(np.empty(0, dtype=np.float32), 0.5) == []
+    assert finder_of("\u200b", nothing).spans(np.empty(0, dtype=np.float32), 0.5) == []
 
 
 def test_tokens_that_begin_with_the_space_before_a_word() -> None:
     offsets = np.array([[0, 2], [2, 8], [8, 9]], dtype=np.int32)
-    finder = EvidenceFinder("we  sorry x", offsets)
+    finder = finder_of("we  sorry x", offsets)
     assert finder.spans(np.float32([0, 0.9, 0]), 0.5) == [(4, 9)]
 
 
 @pytest.mark.parametrize(("truncated", "end"), [(True, 4), (False, 12)])
 def test_a_word_that_was_read_in_part(truncated: bool, end: int) -> None:
     offsets = np.array([[0, 2], [2, 4]], dtype=np.int32)
-    finder = EvidenceFinder("so#sorry,etc", offsets, truncated=truncated)
+    finder = finder_of("so#sorry,etc", offsets, truncated=truncated)
     assert finder.spans(np.float32([0.9, 0.9]), 0.5) == [(0, end)]
 
 
@@ -98,7 +106,7 @@ def test_spans_are_words_of_the_reply_in_order(data: st.DataObject, reply: str) 
     tokens = st.lists(st.floats(0, 1, width=32), min_size=len(offsets), max_size=len(offsets))
     probabilities = np.array(data.draw(tokens), dtype=np.float32)
     truncated = data.draw(st.booleans())
-    finder = EvidenceFinder(reply, offsets, truncated=truncated)
+    finder = finder_of(reply, offsets, truncated=truncated)
     spans = finder.spans(probabilities, data.draw(st.floats(0, 1)))
     flat = [edge for span in spans for edge in span]
     assert flat == sorted(flat)

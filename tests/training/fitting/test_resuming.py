@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -252,4 +253,20 @@ def test_a_work_folder_is_locked_kept_and_removed_without_fcntl(
     refused, resumed = without_fcntl(PROGRAM, cwd=tmp_path)
     assert "is already running in runs" in refused
     assert resumed == "True 3"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_that_begin_and_end_side_by_side_are_not_in_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # all of them remove `runs` when they are the last one there
+
+    def come_and_go(number: int) -> None:
+        for _ in range(60):
+            with open_work_folder({"config": str(number)}) as work:
+                assert not work.resumed
+                work.clear()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(4)))
     assert list(tmp_path.iterdir()) == []

@@ -124,7 +124,7 @@ def choose_evidence_thresholds(
         decided = np.flatnonzero(decisions[:, column]).tolist()
         some = [rows[r] for r in decided]
         tokens = [sigmoid(outputs[r].token_scores[:, column]) for r in decided]
-        finders = [EvidenceFinder(rows[r].reply, outputs[r].encoded.offsets) for r in decided]
+        finders = [EvidenceFinder(rows[r].reply, outputs[r].encoded) for r in decided]
         for at, threshold in enumerate(_EVIDENCE_GRID):
             spans = [f.spans(p, threshold) for f, p in zip(finders, tokens, strict=True)]
             hits[index, at], false[index, at] = _count(some, spans, task, name)
