@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from tactful.errors import TactfulError
 from tactful.server.problem_documents import raw_response
-from tactful.server.serve_command import Settings
+from tactful.server.serve_settings import Settings
 from tactful.server.telemetry import LOGGER
 
 CONNECTION = "connection"  # in the state of a scope: the `Connection` that the request came on

@@ -29,7 +29,7 @@ from tactful.server.connections import Connections, listen, reached
 from tactful.server.exchanges import Exchanges
 from tactful.server.live_bundle import LiveBundle
 from tactful.server.routes import Routes
-from tactful.server.serve_command import TOKEN_VARIABLE, Settings, hold_hangups, release_hangups
+from tactful.server.serve_settings import TOKEN_VARIABLE, Settings
 from tactful.server.telemetry import LOGGER, SHARED_FOLDER, ServiceMetrics, configure_logs
 from tactful.storage import write_file
 
@@ -145,7 +145,7 @@ def _handle_signals(
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, stop)
     loop.add_signal_handler(signal.SIGHUP, begin_reload)
-    release_hangups()
+    _release_hangups()
     return stopping, hurrying
 
 
@@ -190,7 +190,7 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: self._tell(signal.SIGHUP))
-        release_hangups()
+        _release_hangups()
         self._processes = [self._start() for _ in range(self._settings.workers)]
         first = set(self._processes)
         exit_code = 0
@@ -217,11 +217,12 @@ class _Supervisor:
         process = _SPAWN.Process(
             target=_work, args=(self._settings, self._listener, self._folder), daemon=False
         )
-        hold_hangups()  # for the worker, which inherits it, until it has its handler
+        # For the worker, which inherits it, until it has its handler.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
             process.start()
         finally:
-            release_hangups()
+            _release_hangups()
         return process
 
     def _stop(self) -> None:
@@ -268,3 +269,8 @@ def _spread(folder: Path, address: str | None) -> None:
     if address is not None:
         write_file(folder / _ADDRESS, address.encode())
     os.kill(os.getppid(), signal.SIGHUP)
+
+
+def _release_hangups() -> None:
+    """From now on SIGHUP arrives, and what came while it was held."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from tactful.errors import InputError
 from tactful.server.problem_documents import RequestError
-from tactful.server.serve_command import Settings
+from tactful.server.serve_settings import Settings
 from tactful.strict_json import strict_json
 
 # Parameters are read as leniently as senders write them; `utf8` is no name of it, but meant so.

@@ -35,7 +35,7 @@ from tactful.server.request_bodies import (
     read_json,
     read_optional_json,
 )
-from tactful.server.serve_command import Settings
+from tactful.server.serve_settings import Settings
 from tactful.server.telemetry import CONTENT_TYPE, ServiceMetrics
 
 _INLINE = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)

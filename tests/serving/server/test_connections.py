@@ -13,7 +13,7 @@ from tactful import Classifier  # noqa: E402
 from tactful.server.connections import Connections, listen  # noqa: E402
 from tactful.server.exchanges import Exchanges  # noqa: E402
 from tactful.server.live_bundle import LiveBundle  # noqa: E402
-from tactful.server.serve_command import Settings  # noqa: E402
+from tactful.server.serve_settings import Settings  # noqa: E402
 from tactful.server.telemetry import ServiceMetrics  # noqa: E402
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

@@ -10,7 +10,7 @@ import pytest
 from tactful.errors import TactfulError
 from tactful.options import declared, options_table
 from tactful.server.live_bundle import estimate_tokens
-from tactful.server.serve_command import Settings, read_token
+from tactful.server.serve_settings import Settings, read_token
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs/service.md").read_text("utf-8")
