@@ -41,12 +41,9 @@ class FlatModel:
         import pandas as pd
 
         table = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
-        pairs: list[Any] = [
-            (_text_or_none(reply), _text_or_none(context))
-            for reply, context in zip(
-                _column(table, "reply"), _column(table, "context"), strict=True
-            )
-        ]
+        # As objects: None stays None, where pandas would make it NaN or NA, which are no JSON.
+        given = table.reindex(columns=list(COLUMNS)).astype(object)
+        pairs = list(given.where(given.notna(), None).itertuples(index=False, name=None))
         results = self._classifier.classify_many(pairs, errors="return")
         rows = []
         for pair, result in zip(pairs, results, strict=True):
@@ -54,7 +51,6 @@ class FlatModel:
             row["evidence"] = row["evidence"] or []  # Spark takes no null for a list of structs
             row["error"] = row["error"] and _Problem(row["error"])
             rows.append(row)
-        # As objects: None stays None, where pandas would make it NaN, which is no JSON.
         columns = [*COLUMNS, *self._flat.columns]
         return pd.DataFrame(rows, index=table.index, columns=columns, dtype=object)
 
@@ -68,12 +64,3 @@ class _Problem(dict[str, str]):
 
 def _load_pyfunc(path: str) -> FlatModel:
     return FlatModel(Classifier.load(path))
-
-
-def _column(table: Any, name: str) -> list[object]:
-    return list(table[name]) if name in table.columns else [None] * len(table)
-
-
-def _text_or_none(value: object) -> object:
-    """None for what pandas holds where there is no value."""
-    return None if value is None or value != value else value

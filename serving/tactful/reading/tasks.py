@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import Literal
 
 Kind = Literal["multilabel", "single"]
 KINDS: tuple[Kind, ...] = ("multilabel", "single")
@@ -104,18 +104,15 @@ class Task:
         return tuple(self.labels)
 
 
-@dataclass(frozen=True)
-class Tasks(Sequence[Task]):
+class Tasks(tuple[Task, ...]):
     """All tasks of a data set or a model, with the place of each on the label axis ``L``.
 
     Raises:
         ValueError: no task, or two tasks of one name.
     """
 
-    items: tuple[Task, ...]
-
-    def __post_init__(self) -> None:
-        names = [task.name for task in self.items]
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        names = [task.name for task in self]
         if not names:
             raise ValueError("no task is declared; at least one is needed")
         if repeated := {name for name in names if names.count(name) > 1}:
@@ -144,24 +141,18 @@ class Tasks(Sequence[Task]):
                     labels=dict(labels) if isinstance(labels, Mapping) else labels,
                 )
             )
-        return cls(tuple(tasks))
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """The inverse of `from_dicts`."""
-        return [
-            {"name": task.name, "kind": task.kind, "labels": dict(task.labels)} for task in self
-        ]
+        return cls(tasks)
 
     @cached_property
     def size(self) -> int:
         """The length of the label axis ``L``."""
-        return sum(len(task.labels) for task in self.items)
+        return sum(len(task.labels) for task in self)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
         """Task name to its stretch of the label axis."""
         slices, start = {}, 0
-        for task in self.items:
+        for task in self:
             slices[task.name] = slice(start, start + len(task.labels))
             start += len(task.labels)
         return slices
@@ -169,26 +160,13 @@ class Tasks(Sequence[Task]):
     @cached_property
     def columns(self) -> dict[tuple[str, str], int]:
         """(task name, label name) to its index on the label axis."""
-        pairs = [(task.name, label) for task in self.items for label in task.labels]
+        pairs = [(task.name, label) for task in self for label in task.labels]
         return {pair: index for index, pair in enumerate(pairs)}
 
     def named(self, name: str) -> Task:
         """The task of that name; KeyError with the known names otherwise."""
-        for task in self.items:
+        for task in self:
             if task.name == name:
                 return task
-        known = ", ".join(task.name for task in self.items)
+        known = ", ".join(task.name for task in self)
         raise KeyError(f"no task {name!r}; known: {known}")
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        return self.items[index]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __iter__(self) -> Iterator[Task]:
-        return iter(self.items)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tactful import Classifier, InputError
 from tactful.output.flat_rows import FlatRows
+from tactful.output.mlflow_model import FlatModel
 
 REPLY = "I am so sorry. Thank you"
 
@@ -53,3 +57,34 @@ def test_scores_can_be_left_out_or_given_for_what_was_decided(classifier: Classi
     }
     with pytest.raises(ValueError, match="none, decided, all"):
         FlatRows(tasks, bundle, scores="some")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        pd.array(["late", pd.NA], dtype="string"),
+        np.array(["late", np.nan], dtype=object),
+        pd.array(["late", None], dtype=object),
+    ],
+)
+def test_no_value_of_pandas_is_no_context(classifier: Classifier, context: Any) -> None:
+    frame = pd.DataFrame({"reply": [REPLY, REPLY], "context": context}, index=[7, 3])
+    said = FlatModel(classifier).predict(frame)
+    assert list(said.index) == [7, 3]
+    assert list(said["context"]) == ["late", None]
+    assert list(said["error"]) == [None, None]
+    alone = FlatModel(classifier).predict(pd.DataFrame({"reply": [REPLY]}))
+    scores = [name for name in said.columns if name.startswith("score.")]
+    assert list(said.iloc[1][scores]) == pytest.approx(list(alone.iloc[0][scores]), abs=1e-4)
+    rest = said.columns.difference(scores)
+    assert said.iloc[1][rest].to_dict() == alone.iloc[0][rest].to_dict()
+
+
+def test_a_row_without_a_reply_says_so_and_the_others_are_read(classifier: Classifier) -> None:
+    said = FlatModel(classifier).predict(pd.DataFrame({"reply": [pd.NA, "so sorry", 3]}))
+    assert [error and error["code"] for error in said["error"]] == [
+        *("reply_missing", None, "reply_not_text"),
+    ]
+    assert str(said["error"][0]) == json.dumps(said["error"][0])
+    assert said["error"][2]["message"] == "item 2: the reply must be text, not int"
+    assert said["strategies"][1] == ["apology"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from tactful.reading.tasks import RESERVED, Task, Tasks
@@ -19,7 +21,8 @@ def test_the_label_axis_is_the_labels_of_all_tasks_in_order() -> None:
     assert tasks.slices == {"strategies": slice(0, 1), "tone": slice(1, 3)}
     assert tasks.columns["tone", "neutral"] == 2
     assert tasks.named("tone").names == ("warm", "neutral")
-    assert tasks.to_dicts() == ENTRIES
+    assert [vars(task) for task in tasks] == ENTRIES
+    assert pickle.loads(pickle.dumps(tasks)) == tasks == Tasks.from_dicts(ENTRIES)
 
 
 def test_an_unknown_task_is_answered_with_the_known_ones() -> None:

@@ -16,7 +16,7 @@ def card(folder, front_matter, prose="# A set\n"):
 
 def test_the_tasks_come_from_the_front_matter_and_the_rest_is_kept(tmp_path):
     found = read_card(card(tmp_path, f"license: cc-by-4.0\ntasks:\n{TASK}", "---\nnot: [yaml\n"))
-    assert found.tasks.to_dicts() == [
+    assert [vars(task) for task in found.tasks] == [
         {"name": "tone", "kind": "single", "labels": {"warm": "kind", "cold": "curt"}}
     ]
     assert found.front_matter["license"] == "cc-by-4.0"

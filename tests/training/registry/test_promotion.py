@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -227,6 +228,14 @@ def test_the_registered_model_is_a_bundle_and_a_pyfunc(here: dict[str, Any]) -> 
     assert said["score.moves.sorry"][0] == pytest.approx(score, abs=1e-4)
     assert said["error"][1]["code"] == "reply_empty"
     assert said["error"][0] is None
+    for context in ([np.nan] * 3, pd.array(["noted", pd.NA, pd.NA], dtype="string")):
+        with_gaps = model.predict(frame.assign(context=context))
+        assert list(with_gaps["context"]) == [
+            "noted" if context[0] == "noted" else None,
+            None,
+            None,
+        ]
+        assert with_gaps.drop(columns="context").iloc[2].equals(said.iloc[2].drop("context"))
     signature = model.metadata.signature
     assert [(each.name, each.required) for each in signature.inputs] == [
         ("reply", True),

@@ -176,7 +176,7 @@ def model_signature(tasks: Tasks) -> ModelSignature:
     """A table of ``reply`` and optional ``context`` in, the flat row out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Array, Object, Property
+    from mlflow.types.schema import AnyType, Array, Object, Property
 
     text, whole = DataType.string, DataType.long
     span: Any = Object(
@@ -187,8 +187,10 @@ def model_signature(tasks: Tasks) -> ModelSignature:
             Property("text", text),
         ]
     )
-    inputs: list[Any] = [ColSpec(text, "reply"), ColSpec(text, "context", required=False)]
-    outputs: list[Any] = [*inputs]
+    # Not text: a column of nothing but NaN is one of floats, which MLflow takes for no text.
+    anything: Any = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[Any] = [ColSpec(text, "reply"), ColSpec(anything, "context", required=False)]
+    outputs: list[Any] = [ColSpec(text, "reply"), ColSpec(text, "context", required=False)]
     for task in tasks:
         several = task.kind == "multilabel"
         outputs.append(ColSpec(Array(text) if several else text, task.name, required=False))
