@@ -65,7 +65,7 @@ def distributions(imports, package):
 def test_serving_imports_only_what_its_extras_name(imports):
     # pandas comes with mlflow, and is imported where MLflow calls.
     allowed = BASE.union(
-        {"pandas"}, *(names(EXTRAS[e]) for e in ("server", "client", "batch", "ray"))
+        {"pandas"}, *(names(EXTRAS[e]) for e in ("server", "client", "batch", "ray", "report"))
     )
     assert distributions(imports, "tactful") <= allowed
 

@@ -23,6 +23,7 @@ import tactful
 from tactful.batch.score_command import score
 from tactful.errors import InputError, TactfulError
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful.report.report_command import report
 from tactful.server.serve_command import serve
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -78,6 +79,7 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     app.command()(label)
     app.command()(score)
+    app.command()(report)
     app.command()(serve)
     for point in sorted(entry_points(group="tactful.commands"), key=lambda point: point.name):
         command: typer.Typer | Callable[..., Any] = point.load()

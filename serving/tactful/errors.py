@@ -58,6 +58,10 @@ class ModelError(TactfulError, ValueError):
     """A model that cannot run what it was given."""
 
 
+class ReportError(TactfulError):
+    """A report that cannot be made of what was given."""
+
+
 class MissingExtraError(TactfulError, ImportError):
     """A feature whose packages belong to an extra that is not installed."""
 

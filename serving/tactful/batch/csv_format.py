@@ -213,7 +213,7 @@ def write_csv(
     """
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=False)
     writer = csv.writer(text)
-    last = _defused if escape else str
+    last = defused if escape else str
     writer.writerow([last(well_formed(name)) for name in names])
     for row in rows:
         cells = [last(_cell_text(row.get(name), joined=name in joined)) for name in names]
@@ -244,7 +244,7 @@ def _cell_text(value: Any, *, joined: bool = False) -> str:
     return _encoded(value)
 
 
-def _defused(text: str) -> str:
+def defused(text: str) -> str:
     """A cell that no spreadsheet takes for a formula: plain numbers stay, others get a ``'``."""
     if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
         return "'" + text

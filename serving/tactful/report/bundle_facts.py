@@ -1,0 +1,102 @@
+"""What is known of the bundle that scored: what its labels mean, how it errs, what it learned from.
+
+A manifest may hold ``reliability``, in the shape of ``tactful evaluate --json``, and ``reference``,
+in that of `Reference`; both can come from files instead. What is missing is said in the report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tactful.bundle.addresses import read_files
+from tactful.bundle.manifest import checked_manifest
+from tactful.errors import BundleError
+from tactful.options import DEFAULT_BUNDLE
+from tactful.reading.decisions import Heads
+from tactful.report.adjusted_counts import Reliabilities, load_json, read_reliabilities
+from tactful.report.drift import Reference, read_reference
+from tactful.report.report_command import ReportOptions
+from tactful.strict_json import strict_json
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What is known of a bundle.
+
+    Attributes:
+        id: name@digest; empty of no bundle.
+        asked: whether it was named, and not just lay where bundles lie.
+        meanings: task to label to what it means.
+        reliabilities: task to label to how well it is read.
+        reliability_source: where these are from.
+        reference: what its training data were like.
+        reference_source: where that is from.
+    """
+
+    id: str = ""
+    asked: bool = False
+    meanings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    reliabilities: Reliabilities = field(default_factory=dict)
+    reliability_source: str = ""
+    reference: Reference | None = None
+    reference_source: str = ""
+
+
+def find_facts(options: ReportOptions) -> BundleFacts:
+    """What is known of the bundle that was named, or lies where bundles lie.
+
+    Raises:
+        BundleError: a bundle that was named cannot be used.
+        ReportError: its manifest, or a file that was named, has another shape.
+    """
+    address = options.bundle or os.environ.get("TACTFUL_BUNDLE")
+    if address is not None:
+        return _read(address, asked=True)
+    try:
+        return (
+            _read(DEFAULT_BUNDLE, asked=False) if Path(DEFAULT_BUNDLE).is_dir() else BundleFacts()
+        )
+    except BundleError:  # nobody asked for it
+        return BundleFacts()
+
+
+def with_files(facts: BundleFacts, options: ReportOptions) -> BundleFacts:
+    """With what files that were named say, in the place of what the bundle says.
+
+    Raises:
+        ReportError: one of them cannot be read or has another shape.
+    """
+    changes: dict[str, Any] = {}
+    if (path := options.evaluation) is not None:
+        changes["reliabilities"] = read_reliabilities(load_json(path), path)
+        changes["reliability_source"] = path
+    if (path := options.reference) is not None:
+        changes["reference"] = read_reference(load_json(path), path)
+        changes["reference_source"] = path
+    return BundleFacts(**(vars(facts) | changes))
+
+
+def _read(address: str, *, asked: bool) -> BundleFacts:
+    contents, strange = read_files(address)
+    manifest, problems = checked_manifest(contents, strange)
+    if problems:
+        raise BundleError(address, problems)
+    try:
+        heads = Heads.from_json(strict_json(contents["labels.json"]))
+    except ValueError as error:
+        raise BundleError(address, [f"labels.json: {error}"]) from error
+    named = f"the bundle {manifest['name']}@{manifest['digest'][:12]}"
+    reliability, reference = manifest.get("reliability"), manifest.get("reference")
+    return BundleFacts(
+        f"{manifest['name']}@{manifest['digest'][:12]}",
+        asked,
+        {task.name: dict(task.labels) for task in heads.tasks},
+        {} if reliability is None else read_reliabilities(reliability, f"reliability of {named}"),
+        "" if reliability is None else named,
+        None if reference is None else read_reference(reference, f"reference of {named}"),
+        "" if reference is None else named,
+    )
