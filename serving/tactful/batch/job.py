@@ -8,8 +8,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
@@ -45,6 +45,7 @@ from tactful.storage import SyncedFile, written_aside
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tactful.bundle.loading import Bundle
     from tactful.classifier import Classifier
 
 Write = Callable[[BinaryIO], PartReport]
@@ -133,7 +134,7 @@ def score(
             )
         else:
             run = partial(_scored_here, spec, classifier)
-        summary = _Job(spec, classifier, workspace, progress, path, running).run(run)
+        summary = _Job(spec, classifier.bundle, workspace, progress, path, running).run(run)
         if given_output == STANDARD:
             with path.open("rb") as made:
                 shutil.copyfileobj(made, sys.stdout.buffer)
@@ -150,33 +151,23 @@ def _scored_here(
             yield part, partial(scorer.score, part)
 
 
+@dataclass(frozen=True)
 class _Job:
-    """Commits the parts of one job in order, then puts OUTPUT in its place.
+    """Commits the parts of one job in order, then puts OUTPUT in its place."""
 
-    Args:
-        spec: what it is.
-        classifier: its bundle.
-        workspace: where it keeps its parts.
-        progress: who is told how far it is.
-        output: the file or folder to make.
-        running: how it is run.
-    """
+    spec: JobSpec
+    bundle: Bundle
+    workspace: Workspace
+    progress: JobProgress
+    output: Path
+    running: RunOptions
 
-    def __init__(
-        self,
-        spec: JobSpec,
-        classifier: Classifier,
-        workspace: Workspace,
-        progress: JobProgress,
-        output: Path,
-        running: RunOptions,
-    ) -> None:
-        self._spec, self._workspace, self._progress = spec, workspace, progress
-        self._output, self._running = output, running
-        self._bundle, self._tasks = classifier.bundle.id, classifier.bundle.heads.tasks
-        self._flat = FlatRows(
-            self._tasks, self._bundle, scores=spec.options.scores, prefix=spec.options.prefix
-        )
+    @cached_property
+    def flat(self) -> FlatRows:
+        """The columns that are added."""
+        options = self.spec.options
+        tasks = self.bundle.heads.tasks
+        return FlatRows(tasks, self.bundle.id, scores=options.scores, prefix=options.prefix)
 
     def run(self, engine: Run) -> Summary:
         """Do what is left of the job.
@@ -188,26 +179,26 @@ class _Job:
             JobError: it cannot start or go on.
             TooManyErrorsError: too many rows failed.
         """
-        workspace, fingerprint = self._workspace, self._spec.fingerprint()
-        summary = partial(summarize, tasks=self._tasks, output="", bundle=self._bundle)
+        workspace, fingerprint = self.workspace, self.spec.fingerprint()
+        summary = partial(summarize, bundle=self.bundle)
         done = workspace.finished(fingerprint)
         if done is not None:
             return summary(done, already_done=True)
         self._check_replaceable()
-        check_columns(self._spec, self._flat)
-        workspace.begin(fingerprint, overwrite=self._running.overwrite)
+        check_columns(self.spec, self.flat)
+        workspace.begin(fingerprint, overwrite=self.running.overwrite)
         before = workspace.report.rows
-        self._progress.start(self._spec.sources, workspace.last, before)
+        self.progress.start(self.spec.sources, workspace.last, before)
         try:
             self._check_errors()
-            for part, write in engine(plan_parts(self._spec, workspace.last)):
+            for part, write in engine(plan_parts(self.spec, workspace.last)):
                 workspace.commit(part, partial(self._write_unchanged, part, write))
-                self._progress.advance(part)
+                self.progress.advance(part)
                 self._check_errors()
-            for source in self._spec.sources:
+            for source in self.spec.sources:
                 check_unchanged(source)
-            seconds = self._progress.seconds
-            self._progress.say("putting the parts together")
+            seconds = self.progress.seconds
+            self.progress.say("putting the parts together")
             self._make(fingerprint)
         except ColumnTakenError:
             workspace.forget()  # the same command would always end here
@@ -223,19 +214,19 @@ class _Job:
         return summary(workspace.report, resumed_rows=before, seconds=seconds)
 
     def _check_replaceable(self) -> None:
-        made = self._workspace.made_files()
-        check_replaceable(self._output, made, overwrite=self._running.overwrite)
+        made = self.workspace.made_files()
+        check_replaceable(self.output, made, overwrite=self.running.overwrite)
 
     def _write_unchanged(self, part: Part, write: Write, sink: BinaryIO) -> PartReport:
         report = write(sink)
-        check_unchanged(self._spec.sources[part.source])  # or else the rows may be of neither
+        check_unchanged(self.spec.sources[part.source])  # or else the rows may be of neither
         return report
 
     def _check_errors(self) -> None:
-        failed, allowed = self._workspace.report.errors.total(), self._running.max_errors
+        failed, allowed = self.workspace.report.errors.total(), self.running.max_errors
         if allowed is not None and failed > allowed:
             causes = ", ".join(
-                f"{cause} {count:,}" for cause, count in self._workspace.report.errors.most_common()
+                f"{cause} {count:,}" for cause, count in self.workspace.report.errors.most_common()
             )
             raise TooManyErrorsError(
                 f"stopped: {failed:,} rows failed ({causes}), --max-errors allows {allowed:,}"
@@ -243,32 +234,32 @@ class _Job:
 
     def _make(self, fingerprint: Mapping[str, Any]) -> None:
         """Write OUTPUT aside, then put it in its place; the same parts give the same bytes."""
-        made = self._workspace.made
+        made = self.workspace.made
         files = {}
-        for target in self._spec.targets:
+        for target in self.spec.targets:
             path = made / target.name if target.name else made
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 files[target.name] = self._written(target, path)
         self._check_replaceable()
-        self._workspace.finish(fingerprint, files)
+        self.workspace.finish(fingerprint, files)
 
     def _written(self, target: Target, path: Path) -> SyncedFile:
-        options = self._spec.options
+        options = self.spec.options
         with written_aside(path) as file:
             sink = cast(BinaryIO, file)
             if target.kind.format == "parquet":
                 metadata = {
-                    b"tactful.bundle": self._bundle.encode(),
-                    b"tactful.bundle_digest": self._spec.digest.encode(),
+                    b"tactful.bundle": self.bundle.id.encode(),
+                    b"tactful.bundle_digest": self.spec.digest.encode(),
                 }
                 write_parquet(sink, self._tables(target), metadata)
             elif target.kind.format == "csv":
-                lists = (task.name for task in self._tasks if task.kind == "multilabel")
+                lists = (task.name for task in self.bundle.heads.tasks if task.kind == "multilabel")
                 with compressing(sink, target.kind.compression) as stream:
                     write_csv(
                         stream,
-                        [*self._input_columns(target), *self._flat.columns],
+                        [*self._input_columns(target), *self.flat.columns],
                         self._rows(target),
                         joined={options.prefix + name for name in lists},
                         escape=options.csv_escape,
@@ -281,9 +272,9 @@ class _Job:
 
     def _parts(self, target: Target) -> Iterator[Iterator[bytes]]:
         """The contents of the parts of a file, in pieces."""
-        for entry in self._workspace.entries():
+        for entry in self.workspace.entries():
             if entry.part.source in target.sources:
-                yield self._workspace.content(entry)
+                yield self.workspace.content(entry)
 
     def _rows(self, target: Target) -> Iterator[dict[str, Any]]:
         for part in self._parts(target):
@@ -295,31 +286,31 @@ class _Job:
     def _input_columns(self, target: Target) -> dict[str, ColumnType]:
         """The input columns of a file whose parts are JSON lines."""
         report = PartReport()
-        for entry in self._workspace.entries():
+        for entry in self.workspace.entries():
             if entry.part.source in target.sources:
                 report.add(entry.report)
         columns = report.columns
-        source = self._spec.sources[target.sources[0]]
+        source = self.spec.sources[target.sources[0]]
         if source.kind.format != "jsonl":
-            with contextlib.closing(open_reader(source, self._spec.options)) as reader:
+            with contextlib.closing(open_reader(source, self.spec.options)) as reader:
                 columns = dict.fromkeys(reader.columns or (), TEXT)
         if report.lines:
-            line = self._spec.options.prefix + LINE
+            line = self.spec.options.prefix + LINE
             columns = {**columns, line: merged(columns.get(line, TEXT), TEXT)}
         return columns
 
     def _tables(self, target: Target) -> Iterator[Any]:
         source = target.sources[0]
-        if self._spec.part_format(source) == "parquet":
-            reader = open_reader(self._spec.sources[source], self._spec.options)
+        if self.spec.part_format(source) == "parquet":
+            reader = open_reader(self.spec.sources[source], self.spec.options)
             with contextlib.closing(cast(ParquetReader, reader)) as file:
                 schema = file.schema
             parts = map(b"".join, self._parts(target))
-            return stored_tables(schema, self._flat, self._tasks, parts)
+            return stored_tables(schema, self.flat, self.bundle.heads.tasks, parts)
         return typed_tables(
             self._input_columns(target),
-            self._flat,
-            self._tasks,
+            self.flat,
+            self.bundle.heads.tasks,
             self._rows(target),
-            self._spec.options.part_rows,
+            self.spec.options.part_rows,
         )

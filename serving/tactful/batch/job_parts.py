@@ -6,7 +6,7 @@ import contextlib
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tactful.batch.arrow_values import merged_columns, type_of
 from tactful.batch.csv_format import CsvReader
@@ -26,23 +26,7 @@ if TYPE_CHECKING:
     from tactful.classifier import Classifier
 
 LINE = "line"  # the column of rows that could not be taken apart
-
-
-class Reader(Protocol):
-    """Reads one input file."""
-
-    @property
-    def columns(self) -> tuple[str, ...] | None:
-        """Names of all columns where the file declares them."""
-
-    def plan(self, start: int, first: int, part_rows: int) -> Iterator[tuple[int, int, int, int]]:
-        """From a part's end on: (stop, next_first, rows, read) of each further part."""
-
-    def rows(self, part: Part) -> Iterator[Row]:
-        """The rows of a part, lazily."""
-
-    def close(self) -> None:
-        """Release the file."""
+Reader = JsonlReader | CsvReader | ParquetReader
 
 
 def open_reader(source: Source, options: ResultOptions) -> Reader:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -17,7 +17,9 @@ from tactful.batch.arrow_values import ColumnType, merged_columns
 from tactful.batch.job_spec import Part, Row, Source
 from tactful.errors import InputError
 from tactful.reading.readings import Reading
-from tactful.reading.tasks import Tasks
+
+if TYPE_CHECKING:
+    from tactful.bundle.loading import Bundle
 
 _LINE_SECONDS = 30.0
 
@@ -217,20 +219,18 @@ class Summary:
 
 def summarize(
     report: PartReport,
-    tasks: Tasks,
+    bundle: Bundle,
     *,
-    output: str,
-    bundle: str,
     resumed_rows: int = 0,
     seconds: float = 0.0,
     already_done: bool = False,
 ) -> Summary:
-    """Make the summary of a report."""
+    """Make the summary of a report; its output is for the caller to name."""
     failed = report.errors.total()
     read = max(report.rows - failed, 1)
     return Summary(
-        output=output,
-        bundle=bundle,
+        output="",
+        bundle=bundle.id,
         rows=report.rows,
         failed=failed,
         errors=dict(report.errors.most_common()),
@@ -239,7 +239,7 @@ def summarize(
                 label: round(report.labels.get(task.name, Counter())[label] / read, 6)
                 for label in task.names
             }
-            for task in tasks
+            for task in bundle.heads.tasks
         },
         resumed_rows=resumed_rows,
         seconds=seconds,

@@ -58,6 +58,11 @@ class DamagedError(JobError):
     """The work of a job is not what was written; only ``--overwrite`` helps."""
 
 
+_UNREADABLE = (
+    DamagedError, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError
+)  # fmt: skip
+
+
 class Workspace:
     """The work folder of one OUTPUT, locked while it is open; a context manager.
 
@@ -154,7 +159,7 @@ class Workspace:
                 changed = differences(before, fingerprint)
                 if overwrite and not changed:
                     self._check_parts()
-            except (DamagedError, FileNotFoundError, KeyError, TypeError) as error:
+            except _UNREADABLE as error:
                 if not overwrite:
                     raise DamagedError(
                         f"what an earlier job left in {self.folder} cannot be read; start anew: "

@@ -105,6 +105,21 @@ def test_a_torn_journal_and_leftover_files_are_dropped(
     assert (interrupted / "out.jsonl").read_bytes() == (interrupted / "x.jsonl").read_bytes()
 
 
+def test_nothing_that_a_kill_left_gets_into_an_output_folder(
+    tmp_path: Path, sound_bundle: Path
+) -> None:
+    write_input(tmp_path / "in.jsonl", 500)
+    output, work = f"{tmp_path}/out/", tmp_path / ".out.tactful"
+    with pytest.raises(batch.TooManyErrorsError):
+        batch.score(tmp_path / "in.jsonl", output, sound_bundle, part_rows=100, max_errors=3)
+    (work / "made").mkdir()
+    for name in ("made/.in.jsonl.new-0a1b", ".done.json.new-0a1b", "parts/.00000002.part.new-0a1b"):
+        (work / name).write_bytes(b"half")
+    assert batch.score(tmp_path / "in.jsonl", output, sound_bundle, part_rows=100).rows == 500
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["in.jsonl"]
+    assert [path.name for path in work.iterdir()] == ["done.json"]
+
+
 def test_a_part_that_is_gone_is_scored_again(interrupted: Path, sound_bundle: Path) -> None:
     (interrupted / WORK / "parts" / "00000001.part").unlink()
     assert run(interrupted, sound_bundle).resumed_rows == 100

@@ -270,7 +270,8 @@ def _lock(uri: str) -> contextlib.AbstractContextManager[None]:
         path = store.with_name(f".{store.name}.promote-lock")
     else:
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-        path = Path(tempfile.gettempdir()) / f"tactful-promote-{digest}.lock"
+        user = getattr(os, "getuid", int)()  # Windows gives each a folder of their own
+        path = Path(tempfile.gettempdir()) / f"tactful-promote-{user}-{digest}.lock"
     refusal = RunError(f"another promotion is running on {uri}; wait until it has ended")
     return locked(path, refusal=refusal)
 
