@@ -9,11 +9,10 @@ import csv
 import io
 import re
 import shlex
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from tactful.reading.tasks import one_form
 
 HEAD_BYTES = 1 << 16
 """How much of a file `read_dialect` wants to see: more than any names of columns need."""
@@ -65,12 +64,12 @@ class CsvDialect:
 
 
 def read_dialect(
-    path: Path, head: bytes, wanted: Collection[str], delimiter: str | None = None
+    file: Path | str, head: bytes, wanted: Collection[str], delimiter: str | None = None
 ) -> CsvDialect:
     """Find out how a CSV file is written.
 
     Args:
-        path: the file, for messages.
+        file: the file, for messages; text where it came through a pipe and has no name.
         head: its first `HEAD_BYTES`, uncompressed.
         wanted: columns that it must have: the delimiter that parts them off is the right one.
         delimiter: the one it is known to have, see `parse_delimiter`; None finds it.
@@ -78,24 +77,25 @@ def read_dialect(
     Raises:
         CsvDialectError: it is no CSV file in UTF-8, or its first record cannot name columns.
     """
-    text = _decoded(path, head)
+    text = _decoded(file, head)
     bare = _QUOTED.sub("", text).lstrip("\r\n")
     if not bare and not text.strip("\r\n"):
-        raise CsvDialectError(f"{path} is empty; the first line of a CSV file names its columns")
+        raise CsvDialectError(f"{file} is empty; the first line of a CSV file names its columns")
     if mark := re.match(r"sep=(.?)\r?\n", bare):
         raise CsvDialectError(
-            f"{path} begins with the line {mark[0].strip()!r}, which only Excel understands; "
+            f"{file} begins with the line {mark[0].strip()!r}, which only Excel understands; "
             "remove that line"
         )
     first_end = _LINE_END.search(bare)
     line_end = b"\r" if first_end and first_end[0] == "\r" else b"\n"
     if line_end == b"\r" and "\n" in bare:
+        remedy = _sent_through("tr '\\r' '\\n'", file, "lines")
         raise CsvDialectError(
-            f"{path}: some lines end with a carriage return alone, others with a line feed; make "
-            f"them alike: tr '\\r' '\\n' < {_quoted(path)} > {_beside(path, 'lines')}"
+            f"{file}: some lines end with a carriage return alone, others with a line feed; make "
+            f"them alike{remedy}"
         )
-    delimiter = delimiter or _delimiter(path, text, wanted)
-    columns, nameless = _columns(path, _first_record(path, text, delimiter))
+    delimiter = delimiter or _delimiter(file, text, wanted)
+    columns, nameless = _columns(file, _first_record(file, text, delimiter))
     return CsvDialect(delimiter, line_end, columns, nameless)
 
 
@@ -115,33 +115,34 @@ def parse_delimiter(text: str) -> str:
     return text
 
 
-def _decoded(path: Path, head: bytes) -> str:
+def _decoded(file: Path | str, head: bytes) -> str:
     for magic, what in _OTHER_KINDS.items():
         if head.startswith(magic):
-            raise CsvDialectError(f"{path} is no CSV file but {what}")
+            raise CsvDialectError(f"{file} is no CSV file but {what}")
     encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
     names = re.split(rb"[\r\n]", head, maxsplit=1)[0]
     if encoding is None and b"\0" in names:
         # Of an ASCII text in UTF-16 every second byte is zero.
         even, odd = names[::2].count(0), names[1::2].count(0)
         if max(even, odd) <= len(names) // 4:
-            raise CsvDialectError(f"{path} holds zero bytes: it is no text")
+            raise CsvDialectError(f"{file} holds zero bytes: it is no text")
         encoding = "UTF-16BE" if even > odd else "UTF-16LE"
     if encoding is not None:
         raise CsvDialectError(
-            f"{path} is {encoding} text, and CSV is read as UTF-8: save it as 'CSV UTF-8', or "
-            f"iconv -f {encoding} -t UTF-8 {_quoted(path)} > {_beside(path, 'utf8')}"
+            f"{file} is {encoding} text, and CSV is read as UTF-8: save it as 'CSV UTF-8', or "
+            f"convert it{_sent_through(f'iconv -f {encoding} -t UTF-8', file, 'utf8')}"
         )
     return head.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
 
 
-def _delimiter(path: Path, text: str, wanted: Collection[str]) -> str:
+def _delimiter(file: Path | str, text: str, wanted: Collection[str]) -> str:
     """The delimiter by which the first record has the wanted columns."""
-    names = {one_form(name) for name in wanted}
+    names = {unicodedata.normalize("NFC", name) for name in wanted}
     parted = {}
     for each in DELIMITERS:
         try:
-            parted[each] = [one_form(cell) for cell in _first_record(path, text, each)]
+            cells = _first_record(file, text, each)
+            parted[each] = [unicodedata.normalize("NFC", cell) for cell in cells]
         except CsvDialectError:  # said of the one that is chosen
             parted[each] = []
     usual, *others = DELIMITERS
@@ -150,44 +151,44 @@ def _delimiter(path: Path, text: str, wanted: Collection[str]) -> str:
     fitting = [each for each in others if names <= set(parted[each])]
     if len(fitting) > 1:
         allowed = " or ".join(map(repr, fitting))
-        raise CsvDialectError(f"{path}: its columns may be parted by {allowed}; name --delimiter")
+        raise CsvDialectError(f"{file}: its columns may be parted by {allowed}; name --delimiter")
     if not fitting and len(parted[usual]) == 1:
         # A wanted column is lacking either way, but its names can be told.
         fitting = [each for each in others if len(parted[each]) > 1]
     return fitting[0] if len(fitting) == 1 else usual
 
 
-def _first_record(path: Path, text: str, delimiter: str) -> list[str]:
+def _first_record(file: Path | str, text: str, delimiter: str) -> list[str]:
     records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         return next((cells for cells in records if cells), [])
     except csv.Error as error:
-        raise CsvDialectError(f"{path}, line 1: no names of columns: {error}") from error
+        raise CsvDialectError(f"{file}, line 1: no names of columns: {error}") from error
 
 
-def _columns(path: Path, cells: list[str]) -> tuple[tuple[str, ...], int]:
+def _columns(file: Path | str, cells: list[str]) -> tuple[tuple[str, ...], int]:
     """The names of the columns, and how many without a name follow them."""
     named = len(cells)
     while named and not cells[named - 1].strip():
         named -= 1
     names = tuple(cells[:named])
     if not names:
-        raise CsvDialectError(f"{path}: the first line names no column")
+        raise CsvDialectError(f"{file}: the first line names no column")
     if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
         raise CsvDialectError(
-            f"{path}, line 1: the names of columns are not UTF-8; save it as 'CSV UTF-8'"
+            f"{file}, line 1: the names of columns are not UTF-8; save it as 'CSV UTF-8'"
         )
     blank = [str(place) for place, name in enumerate(names, start=1) if not name.strip()]
     if len(blank) > 1:
-        raise CsvDialectError(f"{path}: the columns {', '.join(blank)} have no name; name them")
+        raise CsvDialectError(f"{file}: the columns {', '.join(blank)} have no name; name them")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise CsvDialectError(f"{path}: columns named twice: {', '.join(repeated)}")
+        raise CsvDialectError(f"{file}: columns named twice: {', '.join(repeated)}")
     return names, len(cells) - named
 
 
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
-
-
-def _beside(path: Path, change: str) -> str:
-    return shlex.quote(str(path.with_name(f"{path.stem}.{change}{path.suffix or '.csv'}")))
+def _sent_through(command: str, file: Path | str, change: str) -> str:
+    """How a command makes a usable file of one, or of what comes through a pipe."""
+    if isinstance(file, str):
+        return f", by sending it through {command}"
+    new = file.with_name(f"{file.stem}.{change}{file.suffix or '.csv'}")
+    return f": {command} < {shlex.quote(str(file))} > {shlex.quote(str(new))}"

@@ -112,7 +112,7 @@ def test_the_remedy_for_another_encoding_works(tmp_path, encoding):
     path.write_text("ticket,reply\n1,Désolé\n", encoding=encoding)
     with pytest.raises(CsvDialectError, match=r"text, and CSV is read as UTF-8") as caught:
         read_dialect(path, path.read_bytes(), {"reply"})
-    new = run_remedy(str(caught.value).rpartition(", or ")[2])
+    new = run_remedy(str(caught.value).rpartition("convert it: ")[2])
     assert new.read_bytes().decode() == "ticket,reply\n1,Désolé\n"
     assert read_dialect(new, new.read_bytes(), {"reply"}).columns == ("ticket", "reply")
 
@@ -130,3 +130,10 @@ def run_remedy(command: str) -> Path:
     """Run what a message says; the file that it writes."""
     subprocess.run(["sh", "-c", command], check=True)
     return Path(shlex.split(command)[-1])
+
+
+def test_the_remedy_for_what_came_through_a_pipe_is_a_filter():
+    with pytest.raises(CsvDialectError) as caught:
+        read_dialect("standard input", "ticket,reply\n".encode("utf-16"), {"reply"})
+    assert str(caught.value).startswith("standard input is UTF-16 text")
+    assert str(caught.value).endswith("by sending it through iconv -f UTF-16 -t UTF-8")

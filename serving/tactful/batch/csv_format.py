@@ -104,6 +104,7 @@ class CsvReader:
         reply_column: the column of the reply.
         context_column: the column of the context.
         delimiter: stands between two cells; None finds it from the names of the columns.
+        called: what messages call it where it has no name of its own.
 
     Raises:
         JobError: it is no CSV file in UTF-8, or its first record cannot name columns.
@@ -118,9 +119,12 @@ class CsvReader:
         reply_column: str,
         context_column: str,
         delimiter: str | None = None,
+        *,
+        called: str | None = None,
     ) -> None:
         try:
-            self._dialect = read_dialect(path, _head(path, compression), {reply_column}, delimiter)
+            head = _head(path, compression)
+            self._dialect = read_dialect(called or path, head, {reply_column}, delimiter)
         except CsvDialectError as error:
             raise JobError(str(error)) from error
         self.columns = self._dialect.columns

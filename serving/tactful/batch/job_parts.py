@@ -43,7 +43,8 @@ def open_reader(source: Source, options: ResultOptions) -> Reader:
         return JsonlReader(path, kind.compression, *asked)
     reader: CsvReader | ParquetReader
     if kind.format == "csv":
-        reader = CsvReader(path, kind.compression, *asked, options.delimiter)
+        called = None if source.name.endswith(path.name) else source.name
+        reader = CsvReader(path, kind.compression, *asked, options.delimiter, called=called)
     else:
         reader = ParquetReader(path, *asked)
     # The context is optional; one that was asked for by another name is not.

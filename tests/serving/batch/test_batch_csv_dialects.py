@@ -98,7 +98,9 @@ def test_names_of_columns_that_fill_more_than_a_buffer(tmp_path: Path, sound_bun
 def test_what_is_no_csv_is_refused_with_the_remedy(tmp_path: Path, score: Score) -> None:
     path = tmp_path / "in.csv"
     for head, words in {
-        content(",", "\n").decode().encode("utf-16"): "iconv -f UTF-16 -t UTF-8 in.csv > in.utf8",
+        content(",", "\n")
+        .decode()
+        .encode("utf-16"): "iconv -f UTF-16 -t UTF-8 < in.csv > in.utf8.csv",
         content(",", "\n").decode().encode("utf-16-le"): "iconv -f UTF-16LE",
         b"PK\x03\x04": "perhaps an Excel workbook",
         b"ticket,reply\r1,x\n": "tr '\\r' '\\n' < in.csv > in.lines.csv",
@@ -119,3 +121,16 @@ def test_a_delimiter_is_for_csv(tmp_path: Path, score: Score) -> None:
     (tmp_path / "in.csv").write_text("a^reply\n1^Sorry\n", encoding="utf-8")
     result = score("in.csv", "-", "--delimiter", "^", "--output-format", "jsonl", cwd=tmp_path)
     assert json.loads(result.stdout)["reply"] == "Sorry"
+
+
+def test_standard_input_is_read_alike(tmp_path: Path, score: Score) -> None:
+    options = ["-", "-", "--input-format", "csv", "--output-format", "jsonl"]
+    result = score(*options, stdin=content(";", "\r", "\ufeff"), cwd=tmp_path)
+    assert [json.loads(line)["ticket"] for line in result.stdout.splitlines()] == [
+        str(number) for number in range(30)
+    ]
+    result = score(*options, stdin=content(",", "\n").decode().encode("utf-16"), cwd=tmp_path)
+    assert result.returncode == 2
+    said = " ".join(result.stderr.decode().split())
+    assert "standard input is UTF-16 text" in said
+    assert "by sending it through iconv -f UTF-16 -t UTF-8" in said

@@ -664,3 +664,13 @@ def test_rows_to_evaluate_on_say_which_tasks_they_lack(tmp_path):
     labelled = load_labelled(path, "test", Tasks(TASKS[:2]))
     [line] = labelled.lacking
     assert "no labels of the task 'tone'; its column 'tones' is like it" in line
+
+
+def test_parquet_text_that_is_not_utf8_costs_its_row(tmp_path):
+    path = tmp_path / "rows.parquet"
+    replies = pa.array([b"ok", b"\xff"]).view(pa.string())
+    columns = {"id": ["1", "2"], "reply": replies, "tone": ["warm", "cold"]}
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    found = scan_rows(path, TASKS)
+    assert [row.id for row in found.rows] == ["1"]
+    assert found.problems == [f"{path}: row 2: the text of 'reply' is not UTF-8"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tactful.batch.arrow_values import Broken, column_values
 from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
 from tactful.reading.tasks import Tasks, one_form
 from tactful_training.data.label_cells import LabelColumns, RowError, nearest, parse_json
@@ -197,7 +198,8 @@ def _csv(
     path: Path, content: bytes, wanted: set[str], delimiter: str | None
 ) -> tuple[list[str], Iterator[_Record]]:
     try:
-        dialect = read_dialect(path, content[:HEAD_BYTES], wanted, delimiter)
+        file = path if path.is_file() else str(path)
+        dialect = read_dialect(file, content[:HEAD_BYTES], wanted, delimiter)
         text = content.decode("utf-8-sig")
     except CsvDialectError as error:
         raise DataError(str(error)) from error
@@ -231,13 +233,19 @@ def _parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[_Record]]:
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        columns = [one_form(name) for name in file.schema_arrow.names]
+        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read()
+        columns = [one_form(name) for name in table.column_names]
         if repeated := sorted({name for name in columns if columns.count(name) > 1}):
             raise DataError(f"{path}: columns named twice: {', '.join(repeated)}")
-        rows = file.read().rename_columns(columns).to_pylist()
+        cells = [column_values(table, name) for name in table.column_names]
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    return columns, (
-        _Record(f"{path}: row {number}", values) for number, values in enumerate(rows, start=1)
-    )
+
+    def records() -> Iterator[_Record]:
+        for number, row in enumerate(zip(*cells, strict=True), start=1):
+            values = dict(zip(columns, row, strict=True))
+            broken = [name for name, value in values.items() if isinstance(value, Broken)]
+            problem = f"the text of {broken[0]!r} is not UTF-8" if broken else None
+            yield _Record(f"{path}: row {number}", None if broken else values, problem)
+
+    return columns, records()
