@@ -57,6 +57,7 @@ NOT_RUN = {
     "tactful compare models:": "needs two registered versions; tests/training/registry has them",
     "tactful promote": "needs two registered versions; tests/training/registry has them",
     "tactful evaluate --bundle models": "needs the bundle that the line above trains",
+    "tactful thresholds": "takes its time; tests/training/bundling has it",
     "tactful data prepare": "needs the original files; tests/training/data has some",
     "tactful score s3-mount": "needs a cluster; tests/slow/test_batch_ray.py starts one",
     "mlflow models serve": "needs a registered model; tests/slow/test_registered_model.py has one",
@@ -90,6 +91,8 @@ def small_data_set(folder: Path) -> None:
                 "id": f"{split}-{copy}-{index}",
                 "reply": f"{reply} {split} {copy}",
                 "labels": {"strategies": strategies, "tone": tone},
+                "agent": f"agent {copy % 3}",
+                "team": f"team {copy % 2}",
             }
             for copy in range(6)
             for index, (reply, strategies, tone) in enumerate(REPLIES)
@@ -299,6 +302,8 @@ def test_every_public_module_shows_itself_by_an_example() -> None:
 def test_the_examples_of_a_docstring_run(name: str, place: Place) -> None:
     cases = doctest.DocTestFinder().find(importlib.import_module(name))
     examples = [example for case in cases for example in case.examples]
+    if name.startswith("tactful.report"):
+        place.run("tactful score replies.jsonl scored.jsonl")
     if any(ADDRESS in example.source for example in examples):
         place.run("tactful serve")
     for example in examples:

@@ -7,7 +7,7 @@ JSON and CSV.
 >>> from tactful import report
 >>> made = report.write("scored.jsonl", "report.html", agent_column="agent", team_column="team")
 >>> made.figures.overview.rates["strategies"]["apology"].seen.value
-0.25
+0.4
 """
 
 from __future__ import annotations
