@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 
@@ -19,15 +20,22 @@ def canonical_json(value: object) -> bytes:
     return text.encode()
 
 
-def strict_json(content: bytes) -> Any:
+def strict_json(content: bytes, *, number: Callable[[str], Any] = float) -> Any:
     """Parse UTF-8 JSON; NaN, infinities and repeated keys are errors.
+
+    Args:
+        content: the text.
+        number: what the text of a number with a point or an exponent becomes.
 
     Raises:
         ValueError: says what is wrong.
     """
     try:
         return json.loads(
-            content.decode(), object_pairs_hook=unique_keys, parse_constant=_refuse_constant
+            content.decode(),
+            object_pairs_hook=unique_keys,
+            parse_constant=_refuse_constant,
+            parse_float=number,
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start})") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tactful.batch.arrow_values import well_formed
 from tactful.batch.job_spec import Part, Row
-from tactful.batch.jsonl_format import ByteLines, unreadable
+from tactful.batch.jsonl_format import ByteLines, json_text, unreadable
 from tactful.batch.table_formats import Compression, uncompressed
 from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
 from tactful.errors import InputError, JobError
@@ -24,8 +23,6 @@ LONGEST_RECORD = 1 << 24
 # What makes a spreadsheet run a cell as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-# Kept: json.dumps with an option makes an encoder each time, and rows have dozens of cells.
-_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class _Record(NamedTuple):
@@ -245,7 +242,7 @@ def _cell_text(value: Any, *, joined: bool = False) -> str:
         return repr(value)  # as JSON has it
     if joined and isinstance(value, list):
         return "|".join(value)
-    return _encoded(value)
+    return json_text(value)
 
 
 def defused(text: str) -> str:

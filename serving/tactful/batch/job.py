@@ -13,7 +13,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
-from tactful.batch.arrow_values import TEXT, ColumnType, merged
+from tactful.batch.column_types import (
+    MOST_COLUMNS,
+    TEXT,
+    ColumnType,
+    bounded_columns,
+    merged,
+)
 from tactful.batch.csv_format import write_csv
 from tactful.batch.job_files import (
     can_be_read_once,
@@ -34,6 +40,7 @@ from tactful.batch.job_parts import (
 from tactful.batch.job_spec import JobSpec, Part, Target
 from tactful.batch.job_summary import JobProgress, PartReport, Summary, summarize
 from tactful.batch.job_workspace import DamagedError, Workspace, was_made, writing
+from tactful.batch.jsonl_format import exact_number
 from tactful.batch.parquet_format import ParquetReader, stored_tables, typed_tables, write_parquet
 from tactful.batch.score_command import STANDARD, ResultOptions, RunOptions
 from tactful.batch.table_formats import Format, compressing
@@ -151,6 +158,10 @@ def _scored_here(
             yield part, partial(scorer.score, part)
 
 
+class _TooManyColumnsError(JobError):
+    pass
+
+
 @dataclass(frozen=True)
 class _Job:
     """Commits the parts of one job in order, then puts OUTPUT in its place."""
@@ -190,17 +201,17 @@ class _Job:
         before = workspace.report.rows
         self.progress.start(self.spec.sources, workspace.last, before)
         try:
-            self._check_errors()
+            self._check_limits()
             for part, write in engine(plan_parts(self.spec, workspace.last)):
                 workspace.commit(part, partial(self._write_unchanged, part, write))
                 self.progress.advance(part)
-                self._check_errors()
+                self._check_limits()
             for source in self.spec.sources:
                 check_unchanged(source)
             seconds = self.progress.seconds
             self.progress.say("putting the parts together")
             self._make(fingerprint)
-        except ColumnTakenError:
+        except (ColumnTakenError, _TooManyColumnsError):
             workspace.forget()  # the same command would always end here
             raise
         except DamagedError:
@@ -222,7 +233,15 @@ class _Job:
         check_unchanged(self.spec.sources[part.source])  # or else the rows may be of neither
         return report
 
-    def _check_errors(self) -> None:
+    def _check_limits(self) -> None:
+        if len(self.workspace.report.columns) > MOST_COLUMNS:
+            for target in self.spec.targets:
+                if len(self._input_columns(target)) > MOST_COLUMNS:
+                    raise _TooManyColumnsError(
+                        f"the rows have more than {MOST_COLUMNS:,} different keys, each of which "
+                        f"is a column of {target.kind.format}; name a .jsonl OUTPUT, which has no "
+                        "columns, or put them under one key: its value is then JSON text"
+                    )
         failed, allowed = self.workspace.report.errors.total(), self.running.max_errors
         if allowed is not None and failed > allowed:
             causes = ", ".join(
@@ -281,7 +300,8 @@ class _Job:
             rest = b""
             for chunk in part:
                 *lines, rest = (rest + chunk).split(b"\n")
-                yield from map(json.loads, lines)
+                for line in lines:
+                    yield json.loads(line, parse_float=exact_number)
 
     def _input_columns(self, target: Target) -> dict[str, ColumnType]:
         """The input columns of a file whose parts are JSON lines."""
@@ -308,7 +328,7 @@ class _Job:
             parts = map(b"".join, self._parts(target))
             return stored_tables(schema, self.flat, self.bundle.heads.tasks, parts)
         return typed_tables(
-            self._input_columns(target),
+            bounded_columns(self._input_columns(target)),
             self.flat,
             self.bundle.heads.tasks,
             self._rows(target),

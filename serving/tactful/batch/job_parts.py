@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tactful.batch.arrow_values import merged_columns, type_of
+from tactful.batch.column_types import add_columns, type_of
 from tactful.batch.csv_format import CsvReader
 from tactful.batch.job_spec import JobSpec, Part, Row, Source
 from tactful.batch.job_summary import PartReport
@@ -199,7 +199,7 @@ class PartScorer:
                     self._check_free(part, row.columns)
                     if typed:
                         types = {name: type_of(value) for name, value in row.columns.items()}
-                        report.columns = merged_columns(report.columns, types)
+                        add_columns(report.columns, types)
                 stream.write(json_line(self._whole(row), self._flat.row(result)))
         return report
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from tactful.batch.arrow_values import ColumnType, merged_columns
+from tactful.batch.column_types import ColumnType, add_columns
 from tactful.batch.job_spec import Part, Row, Source
 from tactful.errors import InputError
 from tactful.reading.readings import Reading
@@ -60,7 +60,7 @@ class PartReport:
         self.errors.update(other.errors)
         for task, counts in other.labels.items():
             self.labels.setdefault(task, Counter()).update(counts)
-        self.columns = merged_columns(self.columns, other.columns)
+        add_columns(self.columns, other.columns)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

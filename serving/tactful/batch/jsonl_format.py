@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ from tactful.strict_json import strict_json
 # A longer line is no row of a table: a JSON array in one line, a file of another kind.
 LONGEST_LINE = 1 << 26
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Deeper than any table, and well within what Python's JSON reads and writes from any caller.
+_DEEPEST_LINE = 500
 _SKIP = 1 << 20
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Kept: json.dumps with an option makes an encoder each time, and rows have dozens of cells.
+_encoded_text = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class ByteLines:
@@ -145,9 +151,11 @@ class JsonlReader:
 
     def _row(self, line: bytes, number: int) -> Row:
         try:
-            values = strict_json(line)
+            values = strict_json(line, number=exact_number)
             if not isinstance(values, dict):
                 raise ValueError(f"not a JSON object but {type(values).__name__}")
+            if line.count(b"[") + line.count(b"{") > _DEEPEST_LINE and _too_deep(values):
+                raise ValueError(f"nested more than {_DEEPEST_LINE} levels deep")
         except ValueError as error:
             return unreadable(line, f"line {number}: {error}", "line_not_json")
         return Row(values.get(self._reply), values.get(self._context), values, raw=line)
@@ -172,6 +180,51 @@ def _too_long(line: bytes, number: int) -> Row:
         "(only the beginning of this one is kept)"
     )
     return unreadable(line[:1000], message, "line_too_long")
+
+
+class LongNumber:
+    """A number of a JSON text that no float holds: beyond all floats, or of too many digits."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        """As it was written."""
+        return self._text
+
+
+def exact_number(text: str) -> float | LongNumber:
+    """A ``parse_float`` that loses nothing."""
+    value = float(text)
+    if repr(value) == text:
+        return value
+    if math.isinf(value) or (not value and set(text.lower().split("e")[0]) & set("123456789")):
+        return LongNumber(text)
+    return value if Decimal(text) == Decimal(repr(value)) else LongNumber(text)
+
+
+def json_text(value: Any) -> str:
+    """A JSON value as text that UTF-8 can hold; it says the same when it is parsed."""
+    if isinstance(value, LongNumber):
+        return str(value)
+    text = _encoded_text(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: JSON can say it in ASCII only
+        return json.dumps(value, default=str)
+    return text
+
+
+def _too_deep(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST_LINE):
+        level = [
+            entry
+            for each in level
+            for entry in (each.values() if isinstance(each, dict) else each)
+            if isinstance(entry, dict | list)
+        ]
+    return bool(level)
 
 
 def json_line(columns: bytes | Mapping[str, Any], added: Mapping[str, Any]) -> bytes:

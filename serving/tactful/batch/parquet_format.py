@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tactful.batch.arrow_values import (
-    Broken,
-    ColumnType,
+    DEEPEST,
     added_types,
     arrow_array,
-    arrow_type,
     column_values,
-    fitted,
+    depth_of,
+    is_broken,
     json_value,
     well_formed,
 )
+from tactful.batch.column_types import ColumnType, arrow_type, fitted
 from tactful.batch.job_spec import Part, Row
 from tactful.batch.table_formats import KeptOpen
 from tactful.errors import InputError, JobError
@@ -55,10 +55,16 @@ class ParquetReader:
         try:
             # A buffer: pages are read as they are needed, not whole columns of a row group.
             self._file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER)
-        except pyarrow.ArrowException as error:
+            self.schema = self._file.schema_arrow
+            self.columns = tuple(self.schema.names)
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise JobError(f"{path} is no readable Parquet file: {error}") from error
-        self.schema = self._file.schema_arrow
-        self.columns = tuple(self.schema.names)
+        for field in self.schema:
+            if depth_of(field.type) > DEEPEST:
+                raise JobError(
+                    f"{path}: the column {field.name!r} is nested more than {DEEPEST} levels deep, "
+                    "which Arrow passes on no further; write its value as text"
+                )
         if repeated := sorted({n for n in self.columns if self.columns.count(n) > 1}):
             raise JobError(f"{path}: columns named twice: {', '.join(repeated)}")
         self._size = path.stat().st_size
@@ -122,29 +128,35 @@ class ParquetReader:
         """Reply and context of each row of a table, without its other columns."""
         replies = column_values(table, self._reply)
         contexts = column_values(table, self._context)
-        for offset, (reply, context) in enumerate(zip(replies, contexts, strict=True)):
-            yield self._row(reply, context, None, offset)
+        for reply, context in zip(replies, contexts, strict=True):
+            given = {self._reply: reply, self._context: context}
+            yield Row(_or_none(reply), _or_none(context), error=_text_error(given))
 
     def rows(self, part: Part) -> Iterator[Row]:
         """The rows of a part with values that JSON can hold."""
         table = self.table(part)
-        columns = [[json_value(v) for v in column_values(table, name)] for name in self.columns]
-        for offset, row in enumerate(self.texts(table)):
-            values = {
-                name: column[offset] for name, column in zip(self.columns, columns, strict=True)
-            }
-            yield Row(row.reply, row.context, values, error=row.error)
-
-    def _row(self, reply: object, context: object, values: Any, offset: int) -> Row:
-        error = None
-        for name, value in ((self._reply, reply), (self._context, context)):
-            if isinstance(value, Broken) and error is None:
-                error = InputError("not_utf8", f"the text of {name!r} is not UTF-8")
-        return Row(reply, context, values, error=error)
+        columns = [column_values(table, name) for name in self.columns]
+        for row in zip(*columns, strict=True):
+            given = dict(zip(self.columns, row, strict=True))
+            reply, context = _or_none(given.get(self._reply)), _or_none(given.get(self._context))
+            values = {name: json_value(value) for name, value in given.items()}
+            yield Row(reply, context, values, error=_text_error(given))
 
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+def _or_none(value: object) -> object:
+    """None for NaN, which some write where a text is missing."""
+    return None if value != value else value
+
+
+def _text_error(values: Mapping[str, Any]) -> InputError | None:
+    for name, value in values.items():
+        if is_broken(value):
+            return InputError("not_utf8", f"the text of {name!r} is not UTF-8")
+    return None
 
 
 def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

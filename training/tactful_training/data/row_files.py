@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tactful.batch.arrow_values import Broken, column_values
+from tactful.batch.arrow_values import column_values, is_broken
 from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
 from tactful.reading.tasks import Tasks, one_form
 from tactful_training.data.label_cells import LabelColumns, RowError, nearest, parse_json
@@ -244,7 +244,7 @@ def _parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[_Record]]:
     def records() -> Iterator[_Record]:
         for number, row in enumerate(zip(*cells, strict=True), start=1):
             values = dict(zip(columns, row, strict=True))
-            broken = [name for name, value in values.items() if isinstance(value, Broken)]
+            broken = [name for name, value in values.items() if is_broken(value)]
             problem = f"the text of {broken[0]!r} is not UTF-8" if broken else None
             yield _Record(f"{path}: row {number}", None if broken else values, problem)
 
