@@ -205,7 +205,7 @@ def stored_tables(
 
     for name, kind in added_types(flat, tasks).items():
         schema = schema.append(pyarrow.field(name, kind))
-    yield schema.empty_table()
+    yield pyarrow.Table.from_batches([], schema)  # `empty_table` knows no nested extension
     for content in parts:
         yield pyarrow.ipc.open_stream(content).read_all()
 
@@ -230,7 +230,7 @@ def typed_tables(
 
     types = {name: arrow_type(kind) for name, kind in columns.items()} | added_types(flat, tasks)
     schema = pyarrow.schema([(well_formed(name), kind) for name, kind in types.items()])
-    yield schema.empty_table()
+    yield pyarrow.Table.from_batches([], schema)
     remaining = iter(rows)
     while taken := list(itertools.islice(remaining, at_once)):
         arrays = [

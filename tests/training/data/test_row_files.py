@@ -674,3 +674,34 @@ def test_parquet_text_that_is_not_utf8_costs_its_row(tmp_path):
     found = scan_rows(path, TASKS)
     assert [row.id for row in found.rows] == ["1"]
     assert found.problems == [f"{path}: row 2: the text of 'reply' is not UTF-8"]
+
+
+def test_parquet_values_that_python_cannot_hold_are_text(tmp_path):
+    number = pa.array([2**60, 1], pa.int64())
+    note = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"caf\xe9"]).buffers())
+    columns = {
+        "id": ["1", "2"],
+        "reply": ["sorry", "thanks"],
+        "day": pa.array([-719529, 2932897], pa.int32()).view(pa.date32()),
+        "at": number.view(pa.timestamp("us", "No/Where")),
+        "nested": pa.StructArray.from_arrays([number.view(pa.duration("us"))], ["for"]),
+        "price": pa.array([float("nan"), 2.5]),
+    }
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    first, second = read_rows(path, TASKS, require_labels=False)
+    assert first.columns["day"] == "-0001-12-31"
+    assert first.columns["at"] == "+38504-08-17 21:30:06.846976Z"
+    assert second.columns == {
+        "day": "+10000-01-01",
+        "at": "1970-01-01 00:00:00.000001Z",
+        "nested": {"for": "PT0.000001S"},
+        "price": 2.5,
+    }
+    pyarrow.parquet.write_table(pa.table(columns | {"note": note}), path)
+    with pytest.raises(DataError, match="row 2: the text of 'note' is not UTF-8"):
+        read_rows(path, TASKS, require_labels=False)
+    names = [*columns, "day"]
+    pyarrow.parquet.write_table(pa.table([*columns.values(), columns["day"]], names), path)
+    with pytest.raises(DataError, match="columns named twice: day"):
+        read_rows(path, TASKS, require_labels=False)
