@@ -18,6 +18,14 @@ Item = str | tuple[str, str | None] | InputError
 class Classifier:
     """Labels support replies; safe to use from several threads.
 
+    >>> classifier = Classifier.load("models/tactful")
+    >>> items = ["I'm so sorry, Ana.", "", ("It is on its way.", "Where is my parcel?")]
+    >>> for result in classifier.classify_many(items, errors="return"):
+    ...     print(result if isinstance(result, InputError) else sorted(result.labels))
+    ['strategies', 'tone']
+    item 1: the reply is empty or blank; give the text that the agent wrote
+    ['strategies', 'tone']
+
     Args:
         model: a loaded bundle, or an engine alone; `Classifier.load` is the usual way here.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,6 @@ from tactful.reading.processor import processor_name
 from tactful.reading.readings import LabelReading
 from tactful.reading.tasks import Tasks, one_form
 from tactful.strict_json import canonical_json, strict_json
-
-_KEYS = {"reply", "context", "scores", "decisions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +50,7 @@ def make_goldens(engine: Engine, pairs: Iterable[Pair]) -> list[Golden]:
 
 def goldens_to_jsonl(goldens: Iterable[Golden]) -> bytes:
     """The content of ``golden.jsonl``; the inverse of `goldens_from_jsonl`."""
-    lines = (
-        {
-            "reply": golden.reply,
-            "context": golden.context,
-            "scores": golden.scores,
-            "decisions": golden.decisions,
-        }
-        for golden in goldens
-    )
-    return b"".join(canonical_json(line) + b"\n" for line in lines)
+    return b"".join(canonical_json(asdict(golden)) + b"\n" for golden in goldens)
 
 
 def goldens_from_jsonl(content: bytes, tasks: Tasks) -> tuple[Golden, ...]:
@@ -122,8 +111,9 @@ def _gap(actual: float, expected: float) -> float:
 
 
 def _golden(entry: Any, tasks: Tasks) -> Golden:
-    if not isinstance(entry, Mapping) or set(entry) != _KEYS:
-        raise ValueError(f"must be an object with the keys {', '.join(sorted(_KEYS))}")
+    keys = {field.name for field in fields(Golden)}
+    if not isinstance(entry, Mapping) or set(entry) != keys:
+        raise ValueError(f"must be an object with the keys {', '.join(sorted(keys))}")
     if not isinstance(entry["reply"], str) or not isinstance(entry["context"], str | None):
         raise ValueError("reply must be text, context text or null")
     _check_keys("scores", entry["scores"], [task.name for task in tasks])

@@ -48,6 +48,15 @@ class LabelReading:
 class Reading:
     """What the model says of one reply; a task is also an attribute (``reading.tone``).
 
+    >>> from tactful import Classifier
+    >>> reading = Classifier.load("models/tactful").classify("I'm so sorry, Ana.")
+    >>> reading.scores["tone"][reading.tone.label] == reading.tone.score
+    True
+    >>> "apology" in [label.label for label in reading.decided("strategies")]
+    True
+    >>> Reading.from_dict(reading.to_dict()) == reading
+    True
+
     Attributes:
         labels: task name to what was decided: for a multilabel task a tuple of labels, in
             the order of the bundle; for a single task one label.

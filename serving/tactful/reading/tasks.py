@@ -127,21 +127,12 @@ class Tasks(tuple[Task, ...]):
         """
         if not isinstance(entries, Sequence) or isinstance(entries, str):
             raise ValueError(f"tasks must be a list, not {type(entries).__name__}")
-        tasks = []
         for entry in entries:
             if not isinstance(entry, Mapping) or set(entry) != {"name", "kind", "labels"}:
                 raise ValueError(
                     f"each task needs exactly the keys name, kind and labels; given: {entry!r}"
                 )
-            labels = entry["labels"]
-            tasks.append(
-                Task(
-                    name=entry["name"],
-                    kind=entry["kind"],
-                    labels=dict(labels) if isinstance(labels, Mapping) else labels,
-                )
-            )
-        return cls(tasks)
+        return cls(Task(**entry) for entry in entries)
 
     @cached_property
     def size(self) -> int:
