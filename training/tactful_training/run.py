@@ -82,12 +82,12 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
     with open_work_folder(inputs.identity(config)) as work:
         tracked = TrackedRun(work)
         begin(config, inputs, work, tracked, console)
+        environment, commit = describe_environment(), git_commit()
         with tracked.tracker.closing():
             fitted = work.load_fitted()
             if fitted is None:
                 fitted = fit_weights(config, inputs, work, tracked.send_epoch, console)
                 work.save_fitted(fitted, inputs)
-            tracked.after_training(fitted)
             exported = export_fitted(config, inputs, fitted)
             choice = choose_candidate(config, inputs, exported, say=lambda line: say(console, line))
             for line in choice.warnings:
@@ -102,8 +102,8 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
                 precision=str(work.state.precision),
                 choice=choice,
                 evaluations=evaluations,
-                environment=describe_environment(),
-                commit=git_commit(),
+                environment=environment,
+                commit=commit,
                 tracking_run=tracked.tracker.run_id,
             )
             bundle = pack(out, record, engine)

@@ -23,7 +23,7 @@ from tactful_training.fitting.encoder import WEIGHTS
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.hardware import Precision
 from tactful_training.fitting.training_inputs import TrainingInputs
-from tactful_training.fitting.weights import FOLDER, write_weights
+from tactful_training.fitting.weights import WEIGHTS_FOLDER, write_weights
 
 RUNS = Path("runs")
 _STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.json"
@@ -52,7 +52,7 @@ class Fitted:
         return cls(weights, tuple(epoch for epoch in epochs if epoch.number), best, start)
 
     @property
-    def tracked(self) -> tuple[Epoch, ...]:
+    def all_epochs(self) -> tuple[Epoch, ...]:
         """All that was measured in training, the start first where it was."""
         return self.epochs if self.start is None else (self.start, *self.epochs)
 
@@ -110,12 +110,12 @@ class WorkFolder:
     @property
     def weights(self) -> Path:
         """Where the trained weights are kept; see `tactful_training.fitting.weights`."""
-        return self.path / FOLDER
+        return self.path / WEIGHTS_FOLDER
 
     def save_fitted(self, fitted: Fitted, inputs: TrainingInputs) -> None:
         """Keep the result of training, so that only what comes after it is done again."""
         write_weights(self.weights, fitted.weights, inputs.encoder, inputs.tasks)
-        told = {"epochs": [asdict(epoch) for epoch in fitted.tracked], "best": fitted.best}
+        told = {"epochs": [asdict(epoch) for epoch in fitted.all_epochs], "best": fitted.best}
         write_file(self.path / _TRAINED, json.dumps(told).encode())
 
     def load_fitted(self) -> Fitted | None:

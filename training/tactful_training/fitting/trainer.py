@@ -75,13 +75,13 @@ def fit(
             rows=rows,
             data_collator=collator,
             callbacks=[
-                _Epochs(on_epoch),
                 _TimedCheckpoints(),
                 EarlyStoppingCallback(config.early_stopping_patience),
                 *callbacks,
             ],
             loss=loss,
             validate=validate,
+            on_epoch=on_epoch,
             head_factor=config.head_learning_rate_factor,
             folder=folder,
         )
@@ -146,6 +146,7 @@ class _LabelTrainer(Trainer):
         rows: TrainingRows,
         loss: Loss,
         validate: Callable[[nn.Module], Mapping[str, float]],
+        on_epoch: Callable[[Epoch], None],
         head_factor: float,
         folder: Path,
         **options: Any,
@@ -155,6 +156,7 @@ class _LabelTrainer(Trainer):
         self._folder = folder
         self._loss = loss
         self._validate = validate
+        self._on_epoch = on_epoch
         self._head_factor = head_factor
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
@@ -209,6 +211,7 @@ class _LabelTrainer(Trainer):
             VALIDATION_PREFIX + name: value for name, value in self._validate(self._network).items()
         }
         self.log(metrics)
+        self._on_epoch(read_epochs(self.state.log_history)[-1])
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
@@ -243,18 +246,6 @@ def parameter_groups(
         }
         for (in_encoder, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
-
-
-class _Epochs(TrainerCallback):
-    """Tells the caller when an epoch is over."""
-
-    def __init__(self, on_epoch: Callable[[Epoch], None]) -> None:
-        self._on_epoch = on_epoch
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self._on_epoch(read_epochs(state.log_history)[-1])
 
 
 class _TimedCheckpoints(TrainerCallback):

@@ -13,7 +13,6 @@ from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.tasks import Tasks
-from tactful_training.evaluation.quality_metrics import decision_counts, decision_statistic
 from tactful_training.fitting.features import Example
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import torch_forward
@@ -76,9 +75,11 @@ def score(targets: Floats, logits: Floats, tasks: Tasks) -> float:
         decisions: NDArray[np.bool_] = z > 0
         if task.kind == "single":
             decisions = np.arange(z.shape[1]) == z.argmax(axis=1, keepdims=True)
-        counts = decision_counts(truth, decisions).sum(axis=0, keepdims=True)
-        occurs = np.nansum(truth, axis=0) > 0
+        hits = (decisions & (truth == 1)).sum(axis=0)
+        wrong = (decisions & (truth == 0) | ~decisions & (truth == 1)).sum(axis=0)
+        occurs = (truth == 1).any(axis=0)
         if occurs.any():
-            *_, macro, micro = decision_statistic(counts, occurs)(np.ones((1, 1)))[0]
+            macro = (2 * hits / np.maximum(2 * hits + wrong, 1))[occurs].mean()
+            micro = 2 * hits.sum() / (2 * hits.sum() + wrong.sum())
             scores.append((macro + micro) / 2)
     return float(np.mean(scores)) if scores else 0.0

@@ -28,7 +28,7 @@ from tactful_training.errors import EncoderError
 from tactful_training.fitting.encoder import CONFIG, DROPOUTS, TOKENIZER, WEIGHTS, EncoderSource
 from tactful_training.fitting.model import LabelAttentionModel
 
-FOLDER = "weights"
+WEIGHTS_FOLDER = "weights"
 """Name of the folder, beside a run and among its artifacts."""
 _HEADS = "heads.json"
 _FILES = (WEIGHTS, CONFIG, TOKENIZER, _HEADS)
@@ -167,12 +167,12 @@ def _located(address: str) -> Iterator[tuple[Path, str | None]]:
     with ExitStack() as stack:
         try:
             run = run_behind(address)
-            folder = stack.enter_context(downloaded(f"runs:/{run}/{FOLDER}"))
+            folder = stack.enter_context(downloaded(f"runs:/{run}/{WEIGHTS_FOLDER}"))
         except BundleError as error:
             raise EncoderError(
                 f"encoder.init_from: no weights at {address}: {'; '.join(error.problems)}. Runs of "
-                f"`tactful train` hold them among their artifacts under {FOLDER}/; runs of sweeps "
-                "and of older versions do not"
+                f"`tactful train` hold them under {WEIGHTS_FOLDER}/ among their artifacts; runs of "
+                "sweeps and of older versions do not"
             ) from error
         yield folder, run
 

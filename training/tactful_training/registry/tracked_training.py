@@ -19,7 +19,7 @@ from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.resuming import Fitted, WorkFolder
 from tactful_training.fitting.training_inputs import TrainingInputs
-from tactful_training.fitting.weights import FOLDER
+from tactful_training.fitting.weights import WEIGHTS_FOLDER
 from tactful_training.registry.mlflow_tracker import BUNDLE, RUN_KIND, Tracker, parts
 from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors
@@ -83,11 +83,12 @@ class TrackedRun:
         """Send what is missing; a server that was away may be back by now."""
         if self.tracker.failure is not None:
             self.open(*self._started)
-        for epoch in fitted.tracked:
+        for epoch in fitted.all_epochs:
             self.send_epoch(epoch)
 
     def send_result(self, record: RunRecord, out: Path, bundle: str) -> None:
-        """Send what was measured, what it was made with, figures, the bundle; register it."""
+        """Send what is missing, what was measured and made with, the bundle; register it."""
+        self.after_training(record.fitted)
         tags = {f"environment.{name}": value for name, value in record.environment.items()}
         tags |= {"bundle": bundle, "training_precision": record.precision, **_form(record)}
         if record.commit is not None:
@@ -114,7 +115,7 @@ class TrackedRun:
         self.tracker.log_metrics(metrics, step=record.fitted.best)
         self.tracker.attempt(lambda client, run: _log_evaluation(client, run, record))
         self.tracker.log_folder(out, BUNDLE)
-        self.tracker.log_folder(self._work.weights, FOLDER)
+        self.tracker.log_folder(self._work.weights, WEIGHTS_FOLDER)
         self.tracker.attempt(
             lambda client, run: client.log_artifact(run, str(out / "README.md"), "model_card")
         )
@@ -169,7 +170,7 @@ def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     from tactful_training.registry.run_plots import draw_run_plots
 
-    for name, figure in draw_run_plots(record.fitted.tracked, record.evaluations):
+    for name, figure in draw_run_plots(record.fitted.all_epochs, record.evaluations):
         client.log_figure(run, figure, f"figures/{name}")
     there = {each.path for each in client.list_artifacts(run, "evaluation")}
     for split, evaluation in record.evaluations.items():
