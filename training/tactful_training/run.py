@@ -21,21 +21,21 @@ from tactful_training.evaluation.bundle_evaluation import evaluate_answers, eval
 from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch, ProgressReport, epoch_line
-from tactful_training.fitting.features import Collator, TrainingRows
 from tactful_training.fitting.hardware import choose_precision, device_for_training, prepare_process
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
 from tactful_training.fitting.onnx_export import check_exportable, export_fitted
 from tactful_training.fitting.resuming import Fitted, WorkFolder, open_work_folder
+from tactful_training.fitting.trained_weights import take_over
 from tactful_training.fitting.trainer import fit
+from tactful_training.fitting.training_batches import Collator, TrainingRows
 from tactful_training.fitting.training_inputs import (
     TrainingInputs,
     check_fit,
     load_training_inputs,
     weights_without_task,
 )
-from tactful_training.fitting.validation import Validation
-from tactful_training.fitting.weights import take_over
+from tactful_training.fitting.validation_score import Validation
 from tactful_training.registry.environment import describe_environment, git_commit
 from tactful_training.registry.model_registration import Registration
 from tactful_training.registry.tracked_training import TrackedRun

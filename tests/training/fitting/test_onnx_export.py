@@ -10,9 +10,9 @@ from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.session import Session
 from tactful_training.bundling.candidates import check_parity
 from tactful_training.errors import ExportError
-from tactful_training.fitting.features import encode_rows
 from tactful_training.fitting.model import LabelAttentionModel, torch_forward
 from tactful_training.fitting.onnx_export import export_onnx
+from tactful_training.fitting.training_batches import encode_rows
 from tactful_training.fitting.training_inputs import TrainingInputs
 
 

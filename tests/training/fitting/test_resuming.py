@@ -22,13 +22,13 @@ from tactful_training.config.config_schema import Config
 from tactful_training.fitting import trainer
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch
-from tactful_training.fitting.features import Collator, TrainingRows, encode_rows
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.resuming import Fitted, last_complete, open_work_folder, saving
 from tactful_training.fitting.trainer import fit
+from tactful_training.fitting.training_batches import Collator, TrainingRows, encode_rows
 from tactful_training.fitting.training_inputs import load_training_inputs
-from tactful_training.fitting.validation import Validation
+from tactful_training.fitting.validation_score import Validation
 
 COMMAND = "import typer; from tactful_training.commands.train import train; typer.run(train)"
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 
 from tactful.reading.tasks import Tasks
-from tactful_training.bundling.thresholds import choose_thresholds
+from tactful_training.bundling.threshold_choice import choose_thresholds
 from tactful_training.data.data_set import DataSet
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError

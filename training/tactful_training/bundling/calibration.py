@@ -18,7 +18,7 @@ from tactful.reading.batches import RowOutput
 from tactful.reading.decisions import Floats, Heads, TaskHead, calibrated_scores, decide, sigmoid
 from tactful.reading.encoding import EncodingLimits
 from tactful.reading.tasks import Task, Tasks
-from tactful_training.bundling.thresholds import (
+from tactful_training.bundling.threshold_choice import (
     PULL,
     choose_evidence_thresholds,
     choose_prior_shift,

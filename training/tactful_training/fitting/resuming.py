@@ -22,8 +22,8 @@ from tactful_training.errors import RunError
 from tactful_training.fitting.encoder import WEIGHTS
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.hardware import Precision
+from tactful_training.fitting.trained_weights import WEIGHTS_FOLDER, write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs
-from tactful_training.fitting.weights import WEIGHTS_FOLDER, write_weights
 
 RUNS = Path("runs")
 _STATE, _LOCK, _TRAINED = "state.json", "lock", "trained.json"
@@ -109,7 +109,7 @@ class WorkFolder:
 
     @property
     def weights(self) -> Path:
-        """Where the trained weights are kept; see `tactful_training.fitting.weights`."""
+        """Where the trained weights are kept; see `tactful_training.fitting.trained_weights`."""
         return self.path / WEIGHTS_FOLDER
 
     def save_fitted(self, fitted: Fitted, inputs: TrainingInputs) -> None:

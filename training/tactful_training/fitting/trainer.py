@@ -23,12 +23,12 @@ from transformers import (
 from tactful_training.config.config_schema import TrainingConfig
 from tactful_training.fitting.encoder import quiet_transformers
 from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
-from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows
 from tactful_training.fitting.hardware import Precision, device_for_training
 from tactful_training.fitting.losses import Loss, combine_windows
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.resuming import Fitted, last_complete, saving
-from tactful_training.fitting.validation import SCORE
+from tactful_training.fitting.training_batches import Collator, LengthGroups, TrainingRows
+from tactful_training.fitting.validation_score import SCORE
 
 # What is lost at most when a run is killed; a checkpoint of the default model takes 0.3 s.
 CHECKPOINT_SECONDS = 60.0

@@ -20,8 +20,8 @@ from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
-from tactful_training.fitting.features import Example, encode_rows
-from tactful_training.fitting.weights import StartWeights, read_weights
+from tactful_training.fitting.trained_weights import StartWeights, read_weights
+from tactful_training.fitting.training_batches import Example, encode_rows
 
 # BERT's and RoBERTa's.
 _MASK_TOKENS = ("[MASK]", "<mask>")

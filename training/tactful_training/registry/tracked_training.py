@@ -18,8 +18,8 @@ from tactful_training.evaluation.decisions_on_rows import evaluation_rows
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.resuming import Fitted, WorkFolder
+from tactful_training.fitting.trained_weights import WEIGHTS_FOLDER
 from tactful_training.fitting.training_inputs import TrainingInputs
-from tactful_training.fitting.weights import WEIGHTS_FOLDER
 from tactful_training.registry.mlflow_tracker import BUNDLE, RUN_KIND, Tracker, parts
 from tactful_training.registry.model_registration import Registration, register
 from tactful_training.registry.promotion_policy import load_policy, missed_floors

@@ -7,7 +7,7 @@ import pytest
 
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.evaluation.quality_metrics import decision_counts, decision_statistic
-from tactful_training.fitting.validation import score
+from tactful_training.fitting.validation_score import score
 
 TASKS = Tasks(
     (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tactful_training.bundling.thresholds import choose_prior_shift, choose_thresholds
+from tactful_training.bundling.threshold_choice import choose_prior_shift, choose_thresholds
 
 
 def f1(targets: np.ndarray, decided: np.ndarray) -> float:

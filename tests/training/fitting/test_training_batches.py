@@ -13,7 +13,12 @@ from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import EncoderError
-from tactful_training.fitting.features import Collator, LengthGroups, TrainingRows, encode_rows
+from tactful_training.fitting.training_batches import (
+    Collator,
+    LengthGroups,
+    TrainingRows,
+    encode_rows,
+)
 from tactful_training.fitting.training_inputs import load_training_inputs
 
 

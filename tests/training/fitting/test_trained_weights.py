@@ -21,8 +21,8 @@ from tactful.reading.tasks import Task, Tasks
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.trained_weights import read_weights, take_over, write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
-from tactful_training.fitting.weights import read_weights, take_over, write_weights
 from tactful_training.run import train
 
 Make = Callable[..., Config]

@@ -13,9 +13,9 @@ from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import ReplyEncoding
 from tactful.reading.tasks import Tasks
-from tactful_training.fitting.features import Example
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import torch_forward
+from tactful_training.fitting.training_batches import Example
 
 SCORE = "score"
 """The validation metric that decides which epoch is best and when training ends."""
