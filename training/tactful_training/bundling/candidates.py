@@ -45,10 +45,11 @@ class Candidate:
         return "fp32" if self.name == FP32 else "int8"
 
 
+@dataclass(frozen=True)
 class CandidateBuilder:
     """Makes candidates; what several of them share is made once.
 
-    Args:
+    Attributes:
         exported: the graph as it was exported.
         encoder: the configuration of its encoder.
         config: which layers stay in fp32.
@@ -57,29 +58,20 @@ class CandidateBuilder:
         tasks: the tasks of the label axis.
     """
 
-    def __init__(
-        self,
-        exported: bytes,
-        encoder: transformers.PreTrainedConfig,
-        config: QuantisationConfig,
-        replies: Sequence[Pair],
-        encoding: ReplyEncoding,
-        tasks: Tasks,
-    ) -> None:
-        self._exported = exported
-        self._encoder = encoder
-        self._keep = config.keep_fp32
-        self._replies = replies
-        self._encoding = encoding
-        self._tasks = tasks
+    exported: bytes
+    encoder: transformers.PreTrainedConfig
+    config: QuantisationConfig
+    replies: Sequence[Pair]
+    encoding: ReplyEncoding
+    tasks: Tasks
 
     @cached_property
     def fused(self) -> Fused:
         """The fp32 graph with the operators that are faster on a CPU; as it is where none fit."""
         try:
-            return fuse(self._exported, self._encoder, every=False)
+            return fuse(self.exported, self.encoder, every=False)
         except Exception:  # of the optimiser's many internals, which know some families of encoders
-            return Fused(onnx.load_from_string(self._exported), {})
+            return Fused(onnx.load_from_string(self.exported), {})
 
     def fp32(self) -> Candidate:
         """The reference."""
@@ -96,8 +88,8 @@ class CandidateBuilder:
             "int8-dynamic": lambda: self._dynamic(8),
             "int8-dynamic-7bit": lambda: self._dynamic(7),
             "int8-dynamic-all-fused": self._all_fused,
-            "int8-dynamic-unfused": lambda: self._by_library(self._exported, QuantType.QInt8),
-            "int8-dynamic-unsigned": lambda: self._by_library(self._exported, QuantType.QUInt8),
+            "int8-dynamic-unfused": lambda: self._by_library(self.exported, QuantType.QInt8),
+            "int8-dynamic-unsigned": lambda: self._by_library(self.exported, QuantType.QUInt8),
         }
         try:
             return Candidate(name, make[name]())
@@ -107,23 +99,22 @@ class CandidateBuilder:
     def _static(self) -> bytes:
         model = self.fused.model
         ranges = activation_ranges(
-            model, self._replies, self._encoding, self._tasks, keep_fp32=self._keep
+            model, self.replies, self.encoding, self.tasks, keep_fp32=self.config.keep_fp32
         )
-        return _finished(quantise(model, ranges=ranges, keep_fp32=self._keep))
+        return _finished(quantise(model, ranges=ranges, keep_fp32=self.config.keep_fp32))
 
     def _dynamic(self, bits: int) -> bytes:
-        return _finished(quantise(self.fused.model, bits=bits, keep_fp32=self._keep))
+        return _finished(quantise(self.fused.model, bits=bits, keep_fp32=self.config.keep_fp32))
 
     def _all_fused(self) -> bytes:
-        every = fuse(self._exported, self._encoder, every=True).model
+        every = fuse(self.exported, self.encoder, every=True).model
         return self._by_library(_bytes(every), QuantType.QInt8)
 
     def _by_library(self, content: bytes, weights: QuantType) -> bytes:
         """As `onnxruntime.quantization` does it, the yardstick for our own."""
         model = onnx.load_from_string(content)
-        kept = [
-            node.name for node in model.graph.node if any(part in node.name for part in self._keep)
-        ]
+        parts = self.config.keep_fp32
+        kept = [n.name for n in model.graph.node if any(part in n.name for part in parts)]
         with quiet(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "int8.onnx")
             quantize_dynamic(

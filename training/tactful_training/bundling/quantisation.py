@@ -110,11 +110,8 @@ class _Quantiser:
         largest: int,
         keep_fp32: Collection[str],
     ) -> None:
-        self._source = model
-        self._graph = _Graph(model)
-        self._ranges = ranges
-        self._largest = largest
-        self._keep = keep_fp32
+        self._source, self._graph = model, _Graph(model)
+        self._ranges, self._largest, self._keep = ranges, largest, keep_fp32
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
         self._done: set[str] = set()

@@ -16,7 +16,6 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from tactful.bundle.addresses import downloaded, is_registry_uri, run_behind
@@ -153,8 +152,7 @@ def take_over(model: LabelAttentionModel, tasks: Tasks, start: StartWeights) -> 
             continue
         for name in _ROWS:
             state[name][column] = start.weights[name][before]
-    with torch.no_grad():
-        model.load_state_dict(state)
+    model.load_state_dict(state)
     return fresh
 
 

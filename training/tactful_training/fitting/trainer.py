@@ -151,13 +151,9 @@ class _LabelTrainer(Trainer):
         folder: Path,
         **options: Any,
     ) -> None:
-        self._network = model
-        self._rows = rows
-        self._folder = folder
-        self._loss = loss
-        self._validate = validate
-        self._on_epoch = on_epoch
-        self._head_factor = head_factor
+        self._network, self._rows, self._loss = model, rows, loss
+        self._validate, self._on_epoch = validate, on_epoch
+        self._head_factor, self._folder = head_factor, folder
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         # The Trainer insists on rows to validate on; `evaluate` has its own.
