@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tactful.reading.tasks import Tasks
 from tactful_training.data.data_set import load_data_set, load_labelled
 from tactful_training.data.labelled_row import EvidenceSpan, targets
-from tactful_training.data.row_files import read_rows, scan_rows
+from tactful_training.data.row_files import scan_rows
 from tactful_training.errors import DataError
 
 TASKS = Tasks.from_dicts(
@@ -39,6 +39,10 @@ ROW = {
     ],
     "channel": "chat",
 }
+
+
+def read_rows(path, tasks, **options):
+    return scan_rows(path, tasks, **options).usable()
 
 
 def jsonl(folder, *rows):

@@ -27,7 +27,31 @@ SHORT_REPLY = 8  # words
 NO_LABEL = "(no label)"
 """Instead of labels where none of a multi-label task applies; a label may be called "none"."""
 
+# Stable name of what is looked for: whether it makes the data unfit for use, and what was found.
+_CHECKS = {
+    "tasks_missing": (True, "tasks of the card have no labels in a whole file"),
+    "rows": (True, "rows cannot be used"),
+    "ids": (True, "ids are in more than one split"),
+    "groups": (True, "groups straddle splits"),
+    "duplicates": (True, "rows repeat reply and context of another split"),
+    "near_duplicates": (True, "replies are nearly those of another split"),
+    "short_duplicates": (
+        False,
+        f"replies of fewer than {SHORT_REPLY} words are nearly those of another split",
+    ),
+    "label_names": (
+        False,
+        "labels have names that spreadsheets and other readers take for a missing value",
+    ),
+    "label_columns": (False, "tasks are read from a column of 1 and 0 for each label"),
+    "repeats": (False, "rows repeat reply and context within a split"),
+    "evidence_undecided": (False, "evidence is for labels the row does not have"),
+    "evidence_missing": (False, "labels have no evidence in their row"),
+    "labels_absent": (False, "labels never occur in a split"),
+}
+
 _Splits = Mapping[str, Sequence[Row]]
+_Found = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -127,58 +151,44 @@ def check_data(
             raise DataError(f"{path} has no file of rows: train, validation or test ({suffixes})")
     scans = {name: scan_rows(file, tasks, delimiter=delimiter) for name, file in files.items()}
     splits = {name: scan.rows for name, scan in scans.items()}
-    unusable = [
-        problem
-        for scan in scans.values()
-        for problem in scan.problems or ([] if scan.rows else [f"{scan.path} holds no rows"])
-    ]
-    mistakable = [
-        f"{task.name} {label!r}"
-        for task in tasks
-        for label in task.labels
-        if label in MISSING_NAMES
-    ]
     counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}
-    found = [
-        _finding(
-            "tasks_missing",
-            True,
-            "tasks of the card have no labels in a whole file",
-            lacking_tasks(scans, allowed, tasks),
-        ),
-        _finding("rows", True, "rows cannot be used", unusable),
-        _finding(
-            "label_names",
-            False,
-            "labels have names that spreadsheets and other readers take for a missing value",
-            mistakable,
-        ),
-        _finding(
-            "label_columns",
-            False,
-            "tasks are read from a column of 1 and 0 for each label",
-            [
-                f"{scan.path}: {task} from {listed(columns)}"
-                for scan in scans.values()
-                for task, columns in scan.one_hot.items()
-            ],
-        ),
-    ]
-    found += _across_splits(splits)
-    found += _within_splits(splits)
-    absent = [
-        f"{name}: {task} {label!r}"
-        for name, split in counts.items()
-        for task, labels in split.labels.items()
-        for label, count in labels.items()
-        if not count
-    ]
-    found.append(_finding("labels_absent", False, "labels never occur in a split", absent))
-    findings = sorted((one for one in found if one.count), key=lambda one: not one.problem)
+    found = {
+        "tasks_missing": lacking_tasks(scans, allowed, tasks),
+        "rows": [
+            problem
+            for scan in scans.values()
+            for problem in scan.problems or ([] if scan.rows else [f"{scan.path} holds no rows"])
+        ],
+        "label_names": [
+            f"{task.name} {label!r}"
+            for task in tasks
+            for label in task.labels
+            if label in MISSING_NAMES
+        ],
+        "label_columns": [
+            f"{scan.path}: {task} from {listed(columns)}"
+            for scan in scans.values()
+            for task, columns in scan.one_hot.items()
+        ],
+        "labels_absent": [
+            f"{name}: {task} {label!r}"
+            for name, split in counts.items()
+            for task, labels in split.labels.items()
+            for label, count in labels.items()
+            if not count
+        ],
+        **_across_splits(splits),
+        **_within_splits(splits),
+    }
+    findings = (
+        Finding(check, problem, message, len(found[check]), tuple(found[check][:MAX_LISTED]))
+        for check, (problem, message) in _CHECKS.items()
+        if found[check]
+    )
     return DataReport(path, counts, tuple(findings))
 
 
-def _across_splits(splits: _Splits) -> list[Finding]:
+def _across_splits(splits: _Splits) -> _Found:
     """What lets a model see in training what it is measured on."""
     replies = {name: [normalised(row.reply) for row in rows] for name, rows in splits.items()}
     pairs = {
@@ -187,68 +197,45 @@ def _across_splits(splits: _Splits) -> list[Finding]:
         ]
         for (name, rows), said in zip(splits.items(), replies.values(), strict=True)
     }
-    same: list[str] = []
-    alike: list[str] = []
-    short: list[str] = []
+    found: _Found = {"ids": _shared(splits, "id"), "groups": _shared(splits, "group")}
+    found |= {"duplicates": [], "near_duplicates": [], "short_duplicates": []}
     for earlier, later in combinations(splits, 2):
         ids = dict(zip(pairs[earlier], (row.id for row in splits[earlier]), strict=True))
         repeated = set()
         for row, pair in zip(splits[later], pairs[later], strict=True):
             if pair in ids:
                 repeated.add(row.id)
-                same.append(f"{later} {row.id!r} = {earlier} {ids[pair]!r}")
+                found["duplicates"].append(f"{later} {row.id!r} = {earlier} {ids[pair]!r}")
         for match in near_duplicates(replies[later], replies[earlier]):
             row, other = splits[later][match.text], splits[earlier][match.other]
             if row.id not in repeated:
-                listed = short if len(replies[later][match.text].split()) < SHORT_REPLY else alike
-                listed.append(
+                short = len(replies[later][match.text].split()) < SHORT_REPLY
+                found["short_duplicates" if short else "near_duplicates"].append(
                     f"{later} {row.id!r} ~ {earlier} {other.id!r} ({match.similarity:.2f})"
                 )
-    return [
-        _finding("ids", True, "ids are in more than one split", _shared(splits, "id")),
-        _finding("groups", True, "groups straddle splits", _shared(splits, "group")),
-        _finding("duplicates", True, "rows repeat reply and context of another split", same),
-        _finding("near_duplicates", True, "replies are nearly those of another split", alike),
-        _finding(
-            "short_duplicates",
-            False,
-            f"replies of fewer than {SHORT_REPLY} words are nearly those of another split",
-            short,
-        ),
-    ]
+    return found
 
 
-def _within_splits(splits: _Splits) -> list[Finding]:
+def _within_splits(splits: _Splits) -> _Found:
     marked = {span.task for rows in splits.values() for row in rows for span in row.evidence}
-    repeated: list[str] = []
-    undecided: list[str] = []
-    unmarked: list[str] = []
+    found: _Found = {"repeats": [], "evidence_undecided": [], "evidence_missing": []}
     for name, rows in splits.items():
         first: dict[tuple[str | None, str], Row] = {}
         for row in rows:
+            here = f"{name} {row.id!r}"
             other = first.setdefault((row.context, row.reply), row)
             if other is not row:
                 differ = ", with other labels" if row.labels != other.labels else ""
-                repeated.append(f"{name} {row.id!r} = {other.id!r}{differ}")
+                found["repeats"].append(f"{here} = {other.id!r}{differ}")
             decided = set(_decided(row))
             shown = {(span.task, span.label) for span in row.evidence}
-            undecided += [f"{name} {row.id!r}: {label}" for _, label in sorted(shown - decided)]
-            unmarked += [
-                f"{name} {row.id!r}: {label}"
-                for task, label in sorted(decided - shown)
-                if task in marked
+            found["evidence_undecided"] += [
+                f"{here}: {label}" for _, label in sorted(shown - decided)
             ]
-    return [
-        _finding("repeats", False, "rows repeat reply and context within a split", repeated),
-        _finding(
-            "evidence_undecided", False, "evidence is for labels the row does not have", undecided
-        ),
-        _finding("evidence_missing", False, "labels have no evidence in their row", unmarked),
-    ]
-
-
-def _finding(check: str, problem: bool, message: str, all_of_it: Sequence[str]) -> Finding:
-    return Finding(check, problem, message, len(all_of_it), tuple(all_of_it[:MAX_LISTED]))
+            found["evidence_missing"] += [
+                f"{here}: {label}" for task, label in sorted(decided - shown) if task in marked
+            ]
+    return found
 
 
 def _shared(splits: _Splits, attribute: str) -> list[str]:

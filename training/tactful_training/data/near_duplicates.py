@@ -12,8 +12,8 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 THRESHOLD = 0.8
@@ -22,8 +22,6 @@ THRESHOLD = 0.8
 MOST_COMPARED = 500
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d+")
-
-_Shingle = Hashable
 
 
 class Match(NamedTuple):
@@ -59,45 +57,28 @@ def near_duplicates(
         others: normalised texts to look among.
         threshold: least similarity that counts, in (0, 1].
     """
-    looked_up = [_shingles(text) for text in texts]
-    known = [_shingles(text) for text in others]
-    frequency = Counter(shingle for shingles in (*looked_up, *known) for shingle in shingles)
-    rank = {
-        shingle: place
-        for place, (shingle, _) in enumerate(sorted(frequency.items(), key=lambda item: item[1]))
-    }
+    asked, known = ([_shingles(text) for text in side] for side in (texts, others))
+    frequency = Counter(chain.from_iterable([*asked, *known]))
+    by_rarity = sorted(frequency, key=frequency.__getitem__)
+    rank = {shingle: place for place, shingle in enumerate(by_rarity)}
     index: defaultdict[int, list[int]] = defaultdict(list)
     known_ranks = [{rank[shingle] for shingle in shingles} for shingles in known]
     for number, ranks in enumerate(known_ranks):
         for place in _prefix(ranks, threshold):
             index[place].append(number)
-    for number, shingles in enumerate(looked_up):
+    for number, shingles in enumerate(asked):
         ranks = {rank[shingle] for shingle in shingles}
-        similarity, other = _best(ranks, known_ranks, index, threshold)
-        if similarity >= threshold:
-            yield Match(number, other, similarity)
+        alike = chain.from_iterable(index.get(place, ()) for place in _prefix(ranks, threshold))
+        best = (0.0, -1)
+        for other in islice(dict.fromkeys(alike), MOST_COMPARED):
+            best = max(best, (_jaccard(ranks, known_ranks[other]), other))
+            if best[0] == 1.0:
+                break
+        if best[0] >= threshold:
+            yield Match(number, best[1], best[0])
 
 
-def _best(
-    ranks: set[int],
-    known_ranks: Sequence[set[int]],
-    index: Mapping[int, Sequence[int]],
-    threshold: float,
-) -> tuple[float, int]:
-    """The highest similarity and whose it is; (0, -1) where nothing is worth comparing."""
-    best = (0.0, -1)
-    seen: set[int] = set()
-    for other in chain.from_iterable(index.get(place, ()) for place in _prefix(ranks, threshold)):
-        if other in seen:
-            continue
-        seen.add(other)
-        best = max(best, (_jaccard(ranks, known_ranks[other]), other))
-        if best[0] == 1.0 or len(seen) == MOST_COMPARED:
-            break
-    return best
-
-
-def _shingles(text: str) -> set[_Shingle]:
+def _shingles(text: str) -> set[Hashable]:
     words = text.split()
     return {*words, *pairwise(words)}
 

@@ -77,15 +77,6 @@ class ScannedRows(NamedTuple):
         return self.rows
 
 
-def read_rows(path: Path, tasks: Tasks, *, require_labels: bool = True) -> list[Row]:
-    """Read the rows of a file as `scan_rows` does, all of which must be usable.
-
-    Raises:
-        DataError: the file or a row cannot be used.
-    """
-    return scan_rows(path, tasks, require_labels=require_labels).usable()
-
-
 def scan_rows(
     path: Path, tasks: Tasks, *, require_labels: bool = True, delimiter: str | None = None
 ) -> ScannedRows:

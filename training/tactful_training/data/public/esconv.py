@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.public.original_files import Converted, lines_of
+from tactful_training.data.public.original_files import Converted, convert_lines
 from tactful_training.errors import DataError
 
 TASK = "strategy"
@@ -23,16 +23,12 @@ _SPEAKERS = {"usr": "Seeker", "sys": "Supporter"}
 def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Converted:
     """The official split; each supporter turn with what was said in the turns before it."""
     known = tasks.named(TASK).names
-    rows: dict[str, list[dict[str, Any]]] = {}
-    problems = []
-    for split, file in FILES.items():
-        rows[split] = []
-        for number, (place, line) in enumerate(lines_of(file, files[file]), start=1):
-            try:
-                rows[split] += _rows(place, f"{split}-{number:04d}", _dialogue(place, line), known)
-            except DataError as error:
-                problems.append(str(error))
-    return Converted(rows, problems)
+
+    def convert(split: str, place: str, line: str) -> Iterator[dict[str, Any]]:
+        number = int(place.rpartition(":")[2])
+        return _rows(place, f"{split}-{number:04d}", _dialogue(place, line), known)
+
+    return convert_lines(files, FILES, convert)
 
 
 def hub_line(row: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.public.original_files import Converted, lines_of
+from tactful_training.data.public.original_files import Converted, convert_lines, lines_of
 from tactful_training.errors import DataError
 
 TASK = "emotions"
@@ -30,15 +30,8 @@ def to_rows(files: Mapping[str, bytes], tasks: Tasks, fold: int) -> Converted:
             problems.append(
                 f"{_LABELS} names {', '.join(seen)}; expected {', '.join(names)}, in this order"
             )
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for split, file in FILES.items():
-        rows[split] = []
-        for place, line in lines_of(file, files[file]):
-            try:
-                rows[split].append(_row(place, line, names))
-            except DataError as error:
-                problems.append(str(error))
-    return Converted(rows, problems)
+    found = convert_lines(files, FILES, lambda _, place, line: [_row(place, line, names)])
+    return Converted(found.rows, [*problems, *found.problems])
 
 
 def hub_line(row: Mapping[str, Any]) -> str:

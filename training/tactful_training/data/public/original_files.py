@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,16 @@ class Converted:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a folder has of the expected files.
-
-    Attributes:
-        files: name to content of those that are there.
-        lacking: what is wrong with each other one, then where it may be; empty where none lacks.
-    """
-
-    files: Mapping[str, bytes]
-    lacking: Sequence[str]
-
-
-def read_folder(folder: Path, expected: Mapping[str, str]) -> Found:
+def read_folder(folder: Path, expected: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
     """Read the expected files; others beside them (a licence, say) are of no consequence.
+
+    Args:
+        folder: where they are.
+        expected: name to SHA-256.
+
+    Returns:
+        Name to content of those that are there; and what is wrong with each other one, then where
+        it may be.
 
     Raises:
         DataError: a file, or the folder, cannot be read.
@@ -61,7 +56,7 @@ def read_folder(folder: Path, expected: Mapping[str, str]) -> Found:
         }
         files = {name: content for name, content in contents.items() if content.strip()}
         if len(files) == len(expected):
-            return Found(files, [])
+            return files, []
         others = {
             _sha256(path.read_bytes()): name
             for name, path in there.items()
@@ -94,7 +89,7 @@ def read_folder(folder: Path, expected: Mapping[str, str]) -> Found:
     )
     if (inner := _folder_of(folder, expected)) is not None:
         lacking.append(f"{inner} holds files of all these names: give it as --source")
-    return Found(files, lacking)
+    return files, lacking
 
 
 def _folder_of(folder: Path, names: Mapping[str, str]) -> Path | None:
@@ -201,6 +196,29 @@ def lines_of(name: str, content: bytes) -> Iterator[tuple[str, str]]:
     """(``file:line``, line without its end) of every line; lines end as in `text_of`."""
     for number, line in enumerate(text_of(name, content).removesuffix("\n").split("\n"), start=1):
         yield f"{name}:{number}", line
+
+
+def convert_lines(
+    files: Mapping[str, bytes],
+    names: Mapping[str, str],
+    convert: Callable[[str, str, str], Iterable[dict[str, Any]]],
+) -> Converted:
+    """Make rows of files whose every line can be read by itself.
+
+    Args:
+        files: name to content.
+        names: split to its file.
+        convert: from a split, a ``file:line`` and that line to its rows; raises DataError.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in names}
+    problems = []
+    for split, name in names.items():
+        for place, line in lines_of(name, files[name]):
+            try:
+                rows[split] += convert(split, place, line)
+            except DataError as error:
+                problems.append(str(error))
+    return Converted(rows, problems)
 
 
 def _sha256(content: bytes) -> str:

@@ -19,7 +19,6 @@ from tactful_training.config.shipped_files import find_data_set
 from tactful_training.data.data_card import (
     CARD,
     ORIGINALS,
-    Card,
     Originals,
     card_for,
     read_card,
@@ -31,7 +30,6 @@ from tactful_training.data.data_set import SPLITS
 from tactful_training.data.public import epitome, esconv, goemotions
 from tactful_training.data.public.original_files import (
     Converted,
-    Found,
     count_differences,
     digest_differences,
     read_folder,
@@ -139,15 +137,16 @@ def prepare(
     _check_replaceable(out, name)
     made = number if chosen.folds else None
     earlier = recorded_fold(read_card(out)) if (out / CARD).is_file() else None
-    found, differences, notes = _read(chosen, source, expected)
+    found, lacking, notes = _read(chosen, source, expected)
+    differences = [] if notes else digest_differences(found, expected.files)
 
     def refusal(obstacles: Sequence[str]) -> DataError:
         return _refusal(name, source, obstacles, None if accept_differences else differences)
 
-    if found.lacking:
-        raise refusal(found.lacking)
+    if lacking:
+        raise refusal(lacking)
     try:
-        converted = chosen.to_rows(found.files, card.tasks, number)
+        converted = chosen.to_rows(found, card.tasks, number)
     except DataError as error:
         raise refusal([str(error)]) from error
     unusable = list(converted.problems)
@@ -202,15 +201,13 @@ def _chosen(name: str, fold: int | None) -> PublicSet:
 
 def _read(
     chosen: PublicSet, source: str, expected: Originals
-) -> tuple[Found, list[str], list[str]]:
-    """The original files, how their digests differ, and what to note."""
-    folder = Path(source)
+) -> tuple[dict[str, bytes], list[str], list[str]]:
+    """The original files, what they lack, and what to note where digests say nothing."""
+    folder, hub = Path(source), expected.hub
     if folder.is_dir():
-        found = read_folder(folder, expected.files)
-        return found, digest_differences(found.files, expected.files), []
-    hub = expected.hub
+        return *read_folder(folder, expected.files), []
     if hub is not None and hub.id == source:
-        found = Found(read_hub(hub.id, hub.config, chosen.hub_files, chosen.hub_line), [])
+        found = read_hub(hub.id, hub.config, chosen.hub_files, chosen.hub_line)
         return found, [], ["read from the hub: rows and labels were counted, digests not compared"]
     allowed = f", or {hub.id} for the Hugging Face hub" if hub is not None else ""
     raise DataError(f"{source} is no folder; --source is that of the original files{allowed}")
@@ -229,12 +226,10 @@ def _check_replaceable(out: Path, name: str) -> None:
             f"{out} holds {', '.join(strange[:5])}, which would be lost; name another folder with "
             "--out, or remove what is not needed"
         )
-    if there and (CARD not in there or not _is_card_of(read_card(out), name)):
+    card = read_card(out) if CARD in there else None
+    is_same = card and ORIGINALS in card.front_matter and read_originals(card).set == name
+    if there and not is_same:
         raise DataError(f"{out} holds another data set than {name}; name another folder with --out")
-
-
-def _is_card_of(card: Card, name: str) -> bool:
-    return ORIGINALS in card.front_matter and read_originals(card).set == name
 
 
 def _refusal(
