@@ -30,19 +30,30 @@ def strict_json(content: bytes, *, number: Callable[[str], Any] = float) -> Any:
     Raises:
         ValueError: says what is wrong.
     """
+    text = utf8_text(content)
     try:
         return json.loads(
-            content.decode(),
+            text,
             object_pairs_hook=unique_keys,
             parse_constant=_refuse_constant,
             parse_float=number,
         )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 (byte {error.start})") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from error
+
+
+def utf8_text(content: bytes) -> str:
+    """Decode UTF-8.
+
+    Raises:
+        ValueError: names the first byte that is none.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 (byte {error.start})") from error
 
 
 def sha256_hex(content: bytes) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tactful.bundle.addresses import absolute, read_files
 from tactful.bundle.goldens import Golden, check_goldens, goldens_from_jsonl
@@ -14,7 +15,9 @@ from tactful.bundle.onnx_check import external_data
 from tactful.errors import BundleError
 from tactful.reading.decisions import Heads
 from tactful.reading.engine import Engine
-from tactful.strict_json import strict_json
+from tactful.strict_json import strict_json, utf8_text
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class Bundle:
     address: str
     files: Mapping[str, bytes]
     manifest: Mapping[str, Any]
-    golden: tuple[Golden, ...]
+    golden: Sequence[Golden]
     card: str
     engine: Engine
 
@@ -91,12 +94,8 @@ class Bundle:
         """
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; allowed: 1 or more, or None")
-        manifest, problems = checked_manifest(files, strange)
-        if problems:
-            raise BundleError(address, problems)
-        heads, golden, problems = _parse(files)
-        if heads is None or problems:
-            raise BundleError(address, problems)
+        manifest = checked_manifest(address, files, strange)
+        heads, golden, card = _parse(address, files)
         try:
             engine = Engine(
                 heads,
@@ -110,7 +109,7 @@ class Bundle:
             raise BundleError(address, [str(error)]) from error
         if differences:
             raise BundleError(address, differences + _int8_advice(manifest))
-        return cls(absolute(address), files, manifest, golden, files["README.md"].decode(), engine)
+        return cls(absolute(address), files, manifest, golden, card, engine)
 
 
 def _int8_advice(manifest: Mapping[str, Any]) -> list[str]:
@@ -126,28 +125,23 @@ def _int8_advice(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _parse(
-    contents: Mapping[str, bytes],
-) -> tuple[Heads | None, tuple[Golden, ...], list[str]]:
-    """Everything that can be checked without running the model."""
-    problems = []
-    heads: Heads | None = None
-    golden: tuple[Golden, ...] = ()
-    try:
-        heads = Heads.from_json(strict_json(contents["labels.json"]))
-    except ValueError as error:
-        problems.append(f"labels.json: {error}")
-    else:
+def _parse(address: str | Path, files: Mapping[str, bytes]) -> tuple[Heads, Sequence[Golden], str]:
+    """Labels, goldens and card: everything that can be checked without running the model."""
+    problems: list[str] = []
+
+    def parsed(name: str, parse: Callable[[bytes], _T]) -> _T | None:
         try:
-            golden = goldens_from_jsonl(contents["golden.jsonl"], heads.tasks)
+            return parse(files[name])
         except ValueError as error:
-            problems.append(f"golden.jsonl: {error}")
-    try:
-        problems += [f"model.onnx: {line}" for line in external_data(contents["model.onnx"])]
-    except ValueError as error:
-        problems.append(f"model.onnx: {error}")
-    try:
-        contents["README.md"].decode()
-    except UnicodeDecodeError as error:
-        problems.append(f"README.md: not UTF-8 (byte {error.start})")
-    return heads, golden, problems
+            problems.append(f"{name}: {error}")
+            return None
+
+    heads = parsed("labels.json", lambda content: Heads.from_json(strict_json(content)))
+    golden: Sequence[Golden] | None = None
+    if heads is not None:
+        golden = parsed("golden.jsonl", partial(goldens_from_jsonl, tasks=heads.tasks))
+    problems += [f"model.onnx: {line}" for line in parsed("model.onnx", external_data) or ()]
+    card = parsed("README.md", utf8_text)
+    if problems or heads is None or golden is None or card is None:
+        raise BundleError(address, problems)
+    return heads, golden, card

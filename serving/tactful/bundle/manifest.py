@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tactful.errors import BundleError
 from tactful.strict_json import canonical_json, sha256_hex, strict_json
 
 # Raised when an older tactful would misread a newer bundle: a file or a required field is added,
@@ -38,27 +39,31 @@ def is_ignored(name: str) -> bool:
 
 
 def checked_manifest(
-    contents: Mapping[str, bytes], strange: Sequence[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The manifest among the files of a bundle, and what is wrong with it and them.
+    address: object, files: Mapping[str, bytes], strange: Sequence[str]
+) -> dict[str, Any]:
+    """The manifest among the files of a bundle, all of which are as it says.
 
     Args:
-        contents: name to bytes.
+        address: where they came from.
+        files: name to content.
         strange: one line, which begins with its name, for whatever else is there.
 
-    Returns:
-        The manifest (empty where it cannot be used); and those lines with one more for every file
-        that is missing, changed or not listed.
+    Raises:
+        BundleError: has those lines, and one for every file that is missing, changed or not listed.
     """
-    present = {*contents, *(line.partition(":")[0] for line in strange)}
+    present = {*files, *(line.partition(":")[0] for line in strange)}
     problems = [*strange, *(f"{name}: missing" for name in FILES if name not in present)]
-    if MANIFEST not in contents:
-        return {}, problems
-    try:
-        manifest = _parse_manifest(contents[MANIFEST])
-    except ValueError as error:
-        return {}, [*problems, f"{MANIFEST}: {error}"]
-    return manifest, problems + _file_problems(manifest["files"], contents)
+    manifest: dict[str, Any] = {}
+    if MANIFEST in files:
+        try:
+            manifest = _parse_manifest(files[MANIFEST])
+        except ValueError as error:
+            problems.append(f"{MANIFEST}: {error}")
+        else:
+            problems += _file_problems(manifest["files"], files)
+    if problems:
+        raise BundleError(address, problems)
+    return manifest
 
 
 def describe_files(contents: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:

@@ -82,9 +82,7 @@ def with_files(facts: BundleFacts, options: ReportOptions) -> BundleFacts:
 
 def _read(address: str, *, asked: bool) -> BundleFacts:
     contents, strange = read_files(address)
-    manifest, problems = checked_manifest(contents, strange)
-    if problems:
-        raise BundleError(address, problems)
+    manifest = checked_manifest(address, contents, strange)
     try:
         heads = Heads.from_json(strict_json(contents["labels.json"]))
     except ValueError as error:
