@@ -91,7 +91,6 @@ def column_values(table: Any, name: str) -> list[Any]:
 
 def _values(array: Any) -> list[Any]:
     import pyarrow as pa
-    import pyarrow.compute
 
     kind, types = array.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
@@ -127,9 +126,25 @@ def _values(array: Any) -> list[Any]:
         rows = zip(array.is_valid().to_pylist(), *map(_values, array.flatten()), strict=True)
         return [make(zip(names, row, strict=True)) if there else None for there, *row in rows]
     if types.is_nested(kind) and not types.is_union(kind):  # a list, of whatever kind
-        items = iter(_values(array.flatten()))
-        lengths = pyarrow.compute.list_value_length(array).to_pylist()
-        return [None if n is None else list(itertools.islice(items, n)) for n in lengths]
+        # Not `flatten`: it cannot take all types out of views and out of lists with null.
+        if types.is_fixed_size_list(kind):
+            size = kind.list_size
+            starts = [size * (array.offset + at) for at in range(len(array))]
+            sizes = [size] * len(array)
+        elif types.is_list(kind) or types.is_large_list(kind):
+            starts = array.offsets.to_pylist()
+            sizes = [stop - start for start, stop in itertools.pairwise(starts)]
+        else:
+            starts, sizes = array.offsets.to_pylist(), array.sizes.to_pylist()
+        valid = array.is_valid().to_pylist()
+        used = [(a, a + n) for a, n, there in zip(starts, sizes, valid, strict=False) if there]
+        first = min((a for a, _ in used), default=0)
+        last = max((b for _, b in used), default=0)
+        items = _values(array.values.slice(first, last - first))
+        ranges = iter(used)
+        return [
+            items[slice(*(at - first for at in next(ranges)))] if there else None for there in valid
+        ]
     return array.to_pylist()  # type: ignore[no-any-return]
 
 
