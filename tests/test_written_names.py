@@ -99,7 +99,7 @@ def target_exists(code: str) -> bool:
 
 def key_exists(code: str) -> bool:
     key = re.match(r"([a-z_]+)\.[a-z_.]+(?=$|[: =])", code)
-    is_key = key and key[1] in SECTIONS and not code.endswith((".onnx", ".py"))
+    is_key = key and key[1] in SECTIONS and not code.endswith((".onnx", ".py", ".safetensors"))
     return not is_key or (key and key[0]) in KEYS
 
 
