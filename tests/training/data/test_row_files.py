@@ -509,6 +509,7 @@ def test_names_are_compared_in_one_unicode_form(tmp_path, form):
     [
         ["apology", "gratitude", "warm", "cold"],
         ["strategies.apology", "strategies/gratitude", "tone_warm", "labels.tone.cold"],
+        ["Apology", "GRATITUDE", "Tone_warm", "cold"],
     ],
 )
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("1.0", "0.0")])
@@ -709,3 +710,24 @@ def test_parquet_values_that_python_cannot_hold_are_text(tmp_path):
     pyarrow.parquet.write_table(pa.table([*columns.values(), columns["day"]], names), path)
     with pytest.raises(DataError, match="columns named twice: day"):
         read_rows(path, TASKS, require_labels=False)
+
+
+def test_labels_that_differ_in_their_case_alone_have_columns_of_their_own(tmp_path):
+    tasks = Tasks.from_dicts([{"name": "act", "kind": "multilabel", "labels": {"a": "", "A": ""}}])
+    path = table(tmp_path, ["id", "reply", "A", "a"], ["1", "x", "1", "0"])
+    assert labels_of(path, tasks) == [{"act": ("A",)}]
+    path = table(tmp_path, ["id", "reply", "A"], ["1", "x", "1"])
+    with pytest.raises(DataError, match="no labels"):
+        read_rows(path, tasks)
+
+
+def test_values_of_parquet_that_python_cannot_hold_stay_as_text(tmp_path):
+    days = pa.array([-800_000, 3_000_000], pa.int32()).cast(pa.date32())
+    times = pa.array([123_456_789, 1], pa.int64()).cast(pa.time64("ns"))
+    columns = {"id": ["1", "2"], "reply": ["x", "y"], "tone": ["warm"] * 2, "d": days, "t": times}
+    path = tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    assert [row.columns for row in read_rows(path, TASKS)] == [
+        {"d": "-0221-09-04", "t": "00:00:00.123456789"},
+        {"d": "+10183-09-21", "t": "00:00:00.000000001"},
+    ]

@@ -65,22 +65,24 @@ class LabelColumns:
         }
         self.repeated = len(set(self._own.values())) < len(self._own)
         owners = [label for task in tasks for label in task.labels]
-        there = set(columns) - set(FIELDS) - set(self._own)
+        rest = [name for name in columns if name not in FIELDS and name not in self._own]
+        there = {name.casefold(): name for name in rest} | {name: name for name in rest}
         self._parts: dict[str, dict[str, str]] = {}  # task to label to its column
         for task in tasks:
             if task.name not in self._own.values():
                 found = {
-                    label: column
+                    label: there[name]
                     for label in task.labels
                     for column in _names_of(label, task, plain=owners.count(label) == 1)
-                    if column in there
+                    for name in (column.casefold(), column)
+                    if name in there
                 }
                 if found:
                     self._parts[task.name] = found
         self._one_hot = {
             name: parts
             for name, parts in self._parts.items()
-            if len(parts) == len(self._tasks[name].labels)
+            if len(set(parts.values())) == len(self._tasks[name].labels)
         }
         self.stated = {*self._own.values(), *self._one_hot}
         self.one_hot = {name: tuple(parts.values()) for name, parts in self._one_hot.items()}

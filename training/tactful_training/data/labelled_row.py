@@ -126,7 +126,8 @@ class RowParser:
             given = self._columns.take(values) if self._columns.stated else given
         if given is None:
             if self._require_labels:
-                raise RowError(f"no labels; the tasks are: {', '.join(self._tasks)}")
+                where = "" if self._columns else '; write "labels": {"task": …}'
+                raise RowError(f"no labels; the tasks are: {', '.join(self._tasks)}{where}")
             given = {}
         if not isinstance(given, Mapping):
             raise RowError(f"labels must map tasks to labels, not {shown(given)}")
