@@ -22,8 +22,8 @@ from rich.console import Console
 from tactful import Classifier
 from tactful_training.config.config_schema import Config
 from tactful_training.evaluation.evaluation_results import headline
-from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import print_summary
+from tactful_training.training_run import TrainingResult, train
 
 Make = Callable[..., Config]
 Rows = dict[str, list[dict[str, Any]]]

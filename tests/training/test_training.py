@@ -22,8 +22,8 @@ from tactful_training.errors import DataError, ExportError, RunError
 from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
 from tactful_training.fitting.resuming import open_work_folder
 from tactful_training.registry.tracked_training import flat_metrics
-from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import choose_samples, print_summary
+from tactful_training.training_run import TrainingResult, train
 
 Make = Callable[..., Config]
 

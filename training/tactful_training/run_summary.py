@@ -16,7 +16,7 @@ from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.evaluation_results import headline
 from tactful_training.evaluation.result_tables import interval_text, value_text
 from tactful_training.registry.model_registration import CHALLENGER, CHAMPION, MODEL, Registration
-from tactful_training.run import TrainingResult
+from tactful_training.training_run import TrainingResult
 
 _SAMPLES = 3
 _READABLE = range(80, 260)  # characters of a sample reply

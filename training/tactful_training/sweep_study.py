@@ -29,7 +29,7 @@ from tactful_training.fitting.resuming import WorkFolder, open_work_folder
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.registry.mlflow_tracker import RUN_KIND, Tracker
 from tactful_training.registry.tracked_training import TrackedRun
-from tactful_training.run import begin, fit_weights
+from tactful_training.training_run import begin, fit_weights
 
 DATABASE = Path("sweeps.db")
 """Holds the studies, in the working folder."""

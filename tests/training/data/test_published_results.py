@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tactful_training.config.config_schema import Config
 from tactful_training.data.public.published_results import lines
-from tactful_training.run import train
+from tactful_training.training_run import train
 
 
 def tactful(*arguments: str) -> str:

@@ -23,7 +23,7 @@ from tactful_training.errors import EncoderError
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.trained_weights import read_weights, take_over, write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
-from tactful_training.run import train
+from tactful_training.training_run import train
 
 Make = Callable[..., Config]
 

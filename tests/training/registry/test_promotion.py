@@ -32,8 +32,8 @@ from tactful_training.errors import ConfigError, DataError, RunError
 from tactful_training.registry.model_registration import register
 from tactful_training.registry.promotion import _lock
 from tactful_training.registry.promotion_policy import load_policy
-from tactful_training.run import TrainingResult, train
 from tactful_training.run_summary import registration_lines
+from tactful_training.training_run import TrainingResult, train
 
 FLOORS = {"moves/micro_f1": 0.6, "mood/accuracy": 0.6}
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from tactful import Classifier
 from tactful_training.config.config_schema import Config
 from tactful_training.registry.mlflow_tracker import Tracker
-from tactful_training.run import train
+from tactful_training.training_run import train
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tactful.reading.decisions import Heads
 from tactful.reading.engine import Engine
 from tactful.strict_json import canonical_json
 from tactful_training.bundling.manifest_and_goldens import safe_pairs
-from tactful_training.bundling.threshold_goals import (
+from tactful_training.bundling.rethresholding_goals import (
     Chosen,
     Goal,
     choose_by_goals,

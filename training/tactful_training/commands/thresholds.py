@@ -45,7 +45,7 @@ def thresholds(
     from rich.console import Console
 
     from tactful_training.bundling.rethresholding import choose_and_write
-    from tactful_training.bundling.threshold_goals import LEAST_POSITIVES, render_chosen, unmet
+    from tactful_training.bundling.rethresholding_goals import LEAST_POSITIVES, render_chosen, unmet
 
     with Console(stderr=True).status("Reading replies"):
         result = choose_and_write(bundle, data, split, policy, out)

@@ -44,7 +44,7 @@ def train(
     settings = load_config(config, set_ or [])
     progress = Console(stderr=True)
     with progress.status("loading PyTorch"):  # some seconds
-        from tactful_training.run import train as run
         from tactful_training.run_summary import print_summary
+        from tactful_training.training_run import train as run
 
     print_summary(run(settings, out, console=progress), Console())

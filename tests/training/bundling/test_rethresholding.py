@@ -13,7 +13,12 @@ from typer.testing import CliRunner
 from tactful import Classifier
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.bundling.rethresholding import next_version
-from tactful_training.bundling.threshold_goals import choose_by_goals, read_goals, too_rare, unmet
+from tactful_training.bundling.rethresholding_goals import (
+    choose_by_goals,
+    read_goals,
+    too_rare,
+    unmet,
+)
 from tactful_training.commands.thresholds import thresholds
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ConfigError, DataError
