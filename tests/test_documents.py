@@ -286,7 +286,14 @@ def test_the_examples_of_a_document_run(path: Path, place: Place) -> None:
             raise
 
 
-PUBLIC = {"tactful", "tactful.batch", "tactful.client", "tactful.report"}
+PUBLIC = {
+    "tactful",
+    "tactful.batch",
+    "tactful.classifier",
+    "tactful.client",
+    "tactful.reading.readings",
+    "tactful.report",
+}
 WITH_EXAMPLES = {
     ".".join(path.relative_to(ROOT / "serving").with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "serving").rglob("*.py")
