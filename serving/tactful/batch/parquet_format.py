@@ -54,7 +54,10 @@ class ParquetReader:
         self._path, self._reply, self._context = path, reply_column, context_column
         try:
             # A buffer: pages are read as they are needed, not whole columns of a row group.
-            self._file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER)
+            # Microseconds: what INT96 holds as nanoseconds would wrap outside 1677 to 2262.
+            self._file = pyarrow.parquet.ParquetFile(
+                path, buffer_size=_BUFFER, coerce_int96_timestamp_unit="us"
+            )
             self.schema = self._file.schema_arrow
             self.columns = tuple(self.schema.names)
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:

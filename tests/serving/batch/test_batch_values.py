@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
@@ -405,6 +406,21 @@ def test_times_beyond_what_python_has() -> None:
     ]
     assert said(pa.timestamp("ms", "No/Where"), 1) == ["1970-01-01 00:00:00.001Z"]
     assert said(pa.duration("us"), -1_500_000) == ["-PT1.500000S"]
+
+
+def test_int96_timestamps_keep_their_year(tmp_path: Path, sound_bundle: Path) -> None:
+    times = [datetime(9999, 12, 31), datetime(1, 1, 1, 1, 2, 3, 456789)]
+    table = pa.table({"reply": ["Sorry."] * 2, "at": pa.array(times, pa.timestamp("us"))})
+    source = tmp_path / "old.parquet"
+    pq.write_table(table, source, use_deprecated_int96_timestamps=True)
+    batch.score(source, tmp_path / "out.jsonl", sound_bundle)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").open(encoding="utf-8")]
+    assert [row["at"] for row in rows] == [
+        "9999-12-31T00:00:00.000000",
+        "0001-01-01T01:02:03.456789",
+    ]
+    batch.score(source, tmp_path / "out.parquet", sound_bundle)
+    assert pq.read_table(tmp_path / "out.parquet")["at"].to_pylist() == times
 
 
 def test_a_map_with_ever_new_keys_is_text(tmp_path: Path, sound_bundle: Path) -> None:

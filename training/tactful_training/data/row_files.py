@@ -224,7 +224,10 @@ def _parquet(path: Path, content: bytes) -> tuple[list[str], Iterator[_Record]]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read()
+        # Microseconds, as in batch jobs: nanoseconds of INT96 would wrap outside 1677 to 2262.
+        table = pyarrow.parquet.ParquetFile(
+            pyarrow.BufferReader(content), coerce_int96_timestamp_unit="us"
+        ).read()
         columns = [one_form(name) for name in table.column_names]
         if repeated := sorted({name for name in columns if columns.count(name) > 1}):
             raise DataError(f"{path}: columns named twice: {', '.join(repeated)}")
