@@ -21,7 +21,13 @@ Floats = npt.NDArray[np.float32]
 ACTIVATIONS = {"multilabel": "sigmoid", "single": "softmax"}
 _LIMITS_KEYS = tuple(field.name for field in dataclasses.fields(EncodingLimits))
 _TASK_KEYS = ("name", "kind", "activation", "labels")
-_LABEL_KEYS = ("name", "description", "slope", "intercept")
+# Key of a label's number to the field of a `TaskHead` that holds those of all labels.
+_NUMBERS = {
+    "slope": "slope",
+    "intercept": "intercept",
+    "threshold": "thresholds",
+    "evidence_threshold": "evidence_thresholds",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,11 +200,8 @@ def decide(scores: Floats, heads: Heads) -> npt.NDArray[np.bool_]:
 
 
 def _task_to_json(head: TaskHead) -> dict[str, Any]:
-    columns = {"slope": head.slope, "intercept": head.intercept}
-    if head.thresholds is not None:
-        columns["threshold"] = head.thresholds
-    if head.evidence_thresholds is not None:
-        columns["evidence_threshold"] = head.evidence_thresholds
+    arrays = {key: getattr(head, field) for key, field in _NUMBERS.items()}
+    columns = {key: array for key, array in arrays.items() if array is not None}
     labels = []
     for index, (name, description) in enumerate(head.task.labels.items()):
         # The shortest decimals that give the same float32 back, not those of the float64 beside it.
@@ -223,28 +226,23 @@ def _task_from_json(entry: object, where: str) -> TaskHead:
             f"{ACTIVATIONS[kind]}"
         )
     entries = _list(fields["labels"], f"{where}.labels")
-    keys = _LABEL_KEYS if kind == "single" else (*_LABEL_KEYS, "threshold")
+    numbers: dict[str, list[float]] = {key: [] for key in _NUMBERS}
+    if kind == "single":
+        del numbers["threshold"]
     # Evidence is trained for a whole task or not at all: the first label says which.
-    if entries and isinstance(entries[0], Mapping) and "evidence_threshold" in entries[0]:
-        keys = (*keys, "evidence_threshold")
+    if not (entries and isinstance(entries[0], Mapping) and "evidence_threshold" in entries[0]):
+        del numbers["evidence_threshold"]
     descriptions: dict[str, str] = {}
-    numbers: dict[str, list[float]] = {key: [] for key in keys[2:]}
     for index, label in enumerate(entries):
         at = f"{where}.labels[{index}]"
-        values = _object(label, at, keys)
+        values = _object(label, at, ("name", "description", *numbers))
         if not isinstance(values["name"], str) or values["name"] in descriptions:
             raise ValueError(f"{at}.name is {values['name']!r}; it must be text, each label once")
         descriptions[values["name"]] = values["description"]
         for key, column in numbers.items():
             column.append(_number(values[key], f"{at}.{key}"))
-    arrays = {key: np.array(column, dtype=np.float32) for key, column in numbers.items()}
-    return TaskHead(
-        task=Task(fields["name"], fields["kind"], descriptions),
-        slope=arrays["slope"],
-        intercept=arrays["intercept"],
-        thresholds=arrays.get("threshold"),
-        evidence_thresholds=arrays.get("evidence_threshold"),
-    )
+    task = Task(fields["name"], fields["kind"], descriptions)
+    return TaskHead(task, **{_NUMBERS[key]: np.array(numbers[key]) for key in numbers})
 
 
 def _object(value: object, where: str, keys: Sequence[str]) -> Mapping[str, Any]:
