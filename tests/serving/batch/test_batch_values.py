@@ -416,8 +416,8 @@ def test_int96_timestamps_keep_their_year(tmp_path: Path, sound_bundle: Path) ->
     batch.score(source, tmp_path / "out.jsonl", sound_bundle)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").open(encoding="utf-8")]
     assert [row["at"] for row in rows] == [
-        "9999-12-31T00:00:00.000000",
-        "0001-01-01T01:02:03.456789",
+        "9999-12-31 00:00:00.000000",
+        "0001-01-01 01:02:03.456789",
     ]
     batch.score(source, tmp_path / "out.parquet", sound_bundle)
     assert pq.read_table(tmp_path / "out.parquet")["at"].to_pylist() == times
