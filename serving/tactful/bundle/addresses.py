@@ -230,13 +230,16 @@ def run_behind(uri: str) -> str:
     scheme, _, name = uri.partition(":/")
     if scheme == "runs":
         return name.strip("/").partition("/")[0]
+    model, at, alias = name.strip("/").partition("@")
+    plain, _, version = name.strip("/").rpartition("/")
+    if not (plain or at):
+        raise BundleError(uri, ["write models:/NAME@ALIAS or models:/NAME/VERSION"])
     with _store(uri) as mlflow:
         client = mlflow.MlflowClient()
-        model, at, alias = name.strip("/").partition("@")
         if at:
             found = client.get_model_version_by_alias(model, alias)
         else:
-            found = client.get_model_version(*name.strip("/").rsplit("/", 1))
+            found = client.get_model_version(plain, version)
     return str(found.run_id)
 
 

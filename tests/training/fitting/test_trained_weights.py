@@ -180,3 +180,5 @@ def test_what_holds_no_weights_is_named(
     for address in (f"runs:/{empty}", "runs:/0123456789abcdef", "models:/tactful@champion"):
         with pytest.raises(EncoderError, match=f"no weights at {address}.*tactful train"):
             read_weights(address, inputs.encoder)
+    with pytest.raises(EncoderError, match="write models:/NAME@ALIAS or models:/NAME/VERSION"):
+        read_weights("models:/tactful", inputs.encoder)
