@@ -22,7 +22,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test test-page test-proxy test-service test-load mlflow-test soak-batch soak-stream test-ray
+.PHONY: help train test test-page test-report test-proxy test-service test-load mlflow-test soak-batch soak-stream test-ray
 .PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
@@ -61,9 +61,13 @@ soak-stream: $(VENV)/.dev ## memory of 50,000 replies beside that of 5,000 (minu
 test-ray: $(VENV)/.ray ## batch jobs on a local Ray cluster (installs ray)
 	$(BIN)/python -m pytest tests/slow/test_batch_ray.py $(ARGS)
 
-test-page: $(VENV)/.dev ## the service's page in a real browser (installs playwright; needs chromium)
+test-page: $(VENV)/.dev ## the pages in a real browser (installs playwright; needs chromium)
 	@$(PIP_INSTALL) --group page
-	$(BIN)/python -m pytest tests/serving/server/check_page.py $(ARGS)
+	$(BIN)/python -m pytest tests/serving/server/check_page.py \
+		tests/serving/report/check_report.py $(ARGS)
+
+test-report: $(VENV)/.dev ## time and memory of a report of 50,000 replies by 200 agents (minutes)
+	$(BIN)/python -m pytest -s -m slow tests/slow/test_report_scale.py $(ARGS)
 
 test-proxy: $(VENV)/.dev ## the service behind a real nginx, which must be installed
 	@command -v nginx >/dev/null || { echo "nginx is missing; Debian: apt-get install nginx-light"; exit 1; }
@@ -163,7 +167,7 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline,server,client,batch,registry,sweep]'
+	@$(PIP_INSTALL) --editable '.[train,offline,server,client,batch,registry,sweep,report]'
 	@touch $@
 
 $(VENV)/.ray: $(VENV)/.dev

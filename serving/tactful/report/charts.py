@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import matplotlib
@@ -56,7 +56,6 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.labelcolor": _INK,
     "legend.fontsize": 9,
-    "figure.constrained_layout.use": True,
 }
 _WEEKS_SHOWN = 60
 
@@ -90,6 +89,7 @@ def _charts(figures: Figures) -> Iterator[tuple[str, str]]:
                 "interval; the last shows the number of replies. The table has the figures.",
                 (9.4, 1.35 * -(-(len(weeks.shown[0].rates[STRATEGIES]) + 1) // 4)),
                 partial(_weeks, weeks=weeks),
+                None,  # it would measure each text of the many charts several times
             ),
         )
     if (response := figures.response) is not None:
@@ -144,12 +144,13 @@ def _drawn(
     description: str,
     size: tuple[float, float],
     draw: Callable[[Figure], None],
+    layout: Literal["constrained"] | None = "constrained",
 ) -> str:
     content = io.StringIO()
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
         # Names may be of any script; it is the browser that needs glyphs for them.
         warnings.simplefilter("ignore")
-        figure = Figure(figsize=size)
+        figure = Figure(figsize=size, layout=layout)
         FigureCanvasSVG(figure)
         draw(figure)
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
@@ -241,7 +242,9 @@ def _weeks(figure: Figure, weeks: Groups) -> None:
     shown = weeks.shown[-_WEEKS_SHOWN:]
     names = [week.name for week in shown]
     labels = list(shown[0].rates[STRATEGIES])
-    grid = figure.subplots(-(-(len(labels) + 1) // 4), 4, squeeze=False).ravel()
+    rows = -(-(len(labels) + 1) // 4)
+    grid = figure.subplots(rows, 4, squeeze=False).ravel()
+    figure.subplots_adjust(0.045, 0.04, 0.99, 0.965, wspace=0.24, hspace=0.55)
     ticks = sorted({0, len(names) - 1})
     for axes, label in zip(grid, labels, strict=False):
         found = [week.rates[STRATEGIES][label].seen for week in shown]

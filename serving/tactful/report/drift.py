@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from tactful.errors import ReportError
 from tactful.report.intervals import Floats
@@ -218,7 +218,7 @@ def _entropy(p: Floats) -> float:
 def _chance(freedom: int, n: float, m: float) -> float:
     if freedom < 1 or not n or not m:
         return 0.0
-    return float(stats.chi2.ppf(0.95, freedom)) * (1 / n + 1 / m)
+    return 2 * float(special.gammaincinv(freedom / 2, 0.95)) * (1 / n + 1 / m)
 
 
 def _verdict(measure: str, value: float, chance: float) -> Verdict:

@@ -150,14 +150,13 @@ def make_figures(
         ReportError: the agent that was asked for is not there, or has too few replies.
     """
     minimum, persons = options.minimum_replies, not options.aggregate_only
-    alone = options.only_agent is None  # else it is to be handed to one person
     phrases = find_phrases(table)
     counter = LabelCounter(table, phrases.own, facts.reliabilities)
     missed = ranked_missed(table)
     pages = coaching(table, phrases.own, missed, minimum=minimum) if persons else None
     if options.only_agent is not None and pages is not None:
         pages = _only(pages, options.only_agent, minimum)
-    shown = tuple(missed[:MISSED_LISTED]) if persons and alone else ()
+    shown = tuple(missed[:MISSED_LISTED]) if options.names_persons else ()
     quoted = {each.row for each in shown}
     if pages is not None:
         quoted |= {example.row for page in pages.agents for example in page.examples}
@@ -196,9 +195,9 @@ def make_figures(
         response_times(table, minimum=minimum),
         endings(table, minimum=minimum, persons=persons),
         strategy_wordings(table, phrases),
-        tuple(stock_phrases(table, phrases, alone=persons and alone)),
+        tuple(stock_phrases(table, phrases, alone=options.names_persons)),
         pages,
-        options.rank and alone,
+        options.rank and options.names_persons,
         outcome_figures(table),
         None if facts.reference is None else tuple(drift(reference, facts.reference, lengths)),
         facts.reference_source,

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 # Codes of `LeftRow` and of faults to what is said of them; the number of rows stands before.
 _LEFT = {
-    "not_scored": "have no labels, or no reply in the column that was named",
-    "line_not_json": "are no JSON objects",
-    "line_too_long": "are too long to be a row",
-    "row_malformed": "are malformed CSV records",
-    "not_utf8": "hold bytes that are not UTF-8",
+    "not_scored": "without labels, or without a reply in the column that was named",
+    "line_not_json": "that are no JSON objects",
+    "line_too_long": "that are too long",
+    "row_malformed": "that are malformed CSV records",
+    "not_utf8": "with bytes that are not UTF-8",
 }
 _FAULTS = {
     "time_none": "replies have no time; they are not in the figures over time",
@@ -103,8 +103,8 @@ class Intake:
         """
         notes = []
         for why, count in left.items():
-            said = _LEFT.get(why, f"have the error {why} instead of a reading")
-            notes.append(Note(why, count, f"{_rows(count)} {said}; left out"))
+            said = _LEFT.get(why, f"with the error {why} in the place of a reading")
+            notes.append(Note(why, count, f"{_rows(count)} {said}: left out"))
         for fault, count in faults.items():
             notes.append(Note(fault, count, f"{count:,} {_FAULTS[fault]}"))
         if options.context_column not in files.columns:
@@ -139,13 +139,13 @@ class Intake:
         count = sum(others.values())
         named = ", ".join(f"{bundle}: {rows:,}" for bundle, rows in others.items())
         text = (
-            f"{_rows(count)} were scored by another bundle than the rest ({named}) and left out, "
+            f"{_rows(count)} scored by another bundle than the rest ({named}): left out, "
             "for what two readers find cannot be added up. Score all replies with one bundle"
         )
         return self.noting(Note("other_bundle", count, text))
 
-    def with_names(self, names: Mapping[str, Coded]) -> Intake:
-        """With what looks wrong in the columns of names."""
+    def with_names(self, names: Mapping[str, Coded], *, persons: bool) -> Intake:
+        """With what looks wrong in the columns of names; agents are named where ``persons``."""
         intake = self
         for role, column in names.items():
             if none := int((column.codes < 0).sum()):
@@ -155,6 +155,8 @@ class Intake:
             if role in names:
                 for alike in spellings(names[role].names):
                     named = " and ".join(f"“{name}”" for name in alike)
+                    if role == "agent" and not persons:
+                        named = f"{len(alike)} names of agents"
                     text = f"{named} may be one {role}; they are counted apart"
                     intake = intake.noting(Note(f"{role}_spelling", 0, text))
         return intake

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.int64]
-Z = float(stats.norm.ppf(0.975))
+Z = float(special.ndtri(0.975))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def effective_replies(hits: Bools, conversations: Codes) -> Floats:
     found = np.full(hits.shape[1], float(clusters))
     np.divide(plain, variance, out=found, where=plain > 0)
     # Few conversations: Student's t in the place of the normal quantile (Korn and Graubard).
-    quantile = float(stats.t.ppf(0.975, max(clusters - 1, 1)))
+    quantile = float(special.stdtrit(max(clusters - 1, 1), 0.975))
     return np.asarray(np.minimum(found, n) * (Z / quantile) ** 2)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tactful.report.intervals import Codes, Estimate, Floats, benjamini_hochberg
 from tactful.report.scored_table import ScoredTable
@@ -92,9 +92,11 @@ def outcome_figures(table: ScoredTable) -> OutcomeFigures | None:
         )
         if not error > 0:
             continue
-        reach = float(stats.t.ppf(1 - _LEVEL / 2, freedom)) * error
+        reach = float(special.stdtrit(freedom, 1 - _LEVEL / 2)) * error
         estimate = Estimate(difference, difference - reach, difference + reach, int(has.sum()))
-        found.append((strategy, estimate, 2 * float(stats.t.sf(abs(difference) / error, freedom))))
+        found.append(
+            (strategy, estimate, 2 * float(special.stdtr(freedom, -abs(difference) / error)))
+        )
     corrected = benjamini_hochberg(np.array([p for _, _, p in found]))
     associations = [
         Association(strategy, estimate, bool(p <= _LEVEL))

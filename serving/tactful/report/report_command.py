@@ -118,6 +118,11 @@ class ReportOptions:
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
     @property
+    def names_persons(self) -> bool:
+        """Whether all agents may be named: the report leaves none out, and is not for one."""
+        return not self.aggregate_only and self.only_agent is None
+
+    @property
     def columns(self) -> dict[str, str]:
         """Role to name of the optional columns that were asked for."""
         roles = ("agent", "team", "time", "customer_time", "conversation", "channel", "outcome")

@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.special import betaln, logsumexp
+from scipy.special import betaincinv, betaln, gammaln, logsumexp
 
 from tactful.report.intervals import Bools, Codes, Floats, sums_by
 
@@ -65,8 +64,8 @@ def shrink(hits: Floats, n: Floats, teams: Codes) -> Shrunk:
     # The beta distribution of the same mean and variance stands for the mixture.
     variance = np.maximum(second - first**2, 1e-15)
     size = np.maximum(first * (1 - first) / variance - 1, 1e-6)
-    low, high = (stats.beta.ppf(q, first * size, (1 - first) * size) for q in (0.025, 0.975))
-    return Shrunk(first, low, high, team)
+    low, high = (betaincinv(first * size, (1 - first) * size, q) for q in (0.025, 0.975))
+    return Shrunk(first, np.minimum(low, first), np.maximum(high, first), team)
 
 
 def _by_team(values: Floats, place: Codes) -> Floats:
@@ -129,6 +128,18 @@ def differs_from_rest(hits: Floats, n: Floats, all_hits: Floats, all_n: Floats) 
     middle = all_hits / np.maximum(all_n, 1)
     hits = np.clip(np.where(hits > middle * n, np.floor(hits), np.ceil(hits)), 0, n)
     hits = np.clip(hits, np.maximum(0, n - (all_n - all_hits)), np.minimum(n, all_hits))
-    below = stats.hypergeom.cdf(hits, all_n, all_hits, n)
-    above = stats.hypergeom.sf(hits - 1, all_n, all_hits, n)
-    return np.where(all_n > n, np.minimum(2 * np.minimum(below, above), 1), 1.0)
+    factorials = gammaln(np.arange(int(all_n.max(initial=0)) + 1) + 1.0)
+
+    def choices(n: int, k: Codes) -> Floats:
+        return np.asarray(factorials[n] - factorials[k] - factorials[n - k])
+
+    p = np.ones(hits.shape)
+    for at in np.ndindex(hits.shape):
+        k, m, with_it, everyone = (int(each[at]) for each in (hits, n, all_hits, all_n))
+        if everyone > m:
+            possible = np.arange(max(0, m - (everyone - with_it)), min(m, with_it) + 1)
+            chance = choices(with_it, possible) + choices(everyone - with_it, m - possible)
+            tail = np.exp(chance - choices(everyone, np.array(m)))
+            place = k - possible[0]
+            p[at] = min(2 * min(tail[: place + 1].sum(), tail[place:].sum()), 1)
+    return p

@@ -194,7 +194,7 @@ def read_table(
     replies, contexts = columns.vocabularies["" if most < 0 else bundles.names[most]]
     return replace(
         table,
-        intake=intake.with_names(table.names),
+        intake=intake.with_names(table.names, persons=options.names_persons),
         reply_vocabulary=replies,
         context_vocabulary=contexts,
     )
