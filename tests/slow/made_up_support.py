@@ -1,8 +1,8 @@
 """A scored file of a support department that does not exist, for demonstrations and measurements.
 
 Contexts, replies, labels and evidence are rows of data_cards/support_replies; who wrote them, when,
-and how satisfied anybody was, is made up. `python tests/slow/made_up_support.py OUT.jsonl`, then
-`make report-demo` shows it.
+and how satisfied anybody was, is made up. docs/report.md shows the report of what
+`python tests/slow/made_up_support.py scored.jsonl --evaluation evaluate.json` writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ STOCK = [
     ("apology", "We apologise for any inconvenience this may have caused."),
     ("caring_close", "We wish you a wonderful rest of your day!"),
 ]
-DATE_COLUMNS = ("sent", "received")
 
 
 def labels(card: Path = SET / "README.md") -> dict[str, list[str]]:
@@ -128,13 +127,33 @@ def made_up(replies: int, agents: int, seed: int = 7, *, varied: bool = False):
         }
 
 
+def made_up_evaluation(seed: int = 7):
+    """Figures of the form of ``tactful evaluate --json``."""
+    draw = random.Random(seed)
+    found = {}
+    for task, names in labels().items():
+        found[task] = {"labels": {}}
+        for name in names:
+            precision, recall = draw.uniform(0.75, 0.96), draw.uniform(0.72, 0.95)
+            found[task]["labels"][name] = {
+                "precision": precision,
+                "recall": recall,
+                "f1": 2 * precision * recall / (precision + recall),
+                "support": draw.randint(40, 300),
+            }
+    return {"n": 1074, **found}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--replies", type=int, default=6000)
     parser.add_argument("--agents", type=int, default=24)
     parser.add_argument("--varied", action="store_true")
+    parser.add_argument("--evaluation", type=Path)
     given = parser.parse_args()
+    if given.evaluation is not None:
+        given.evaluation.write_text(json.dumps(made_up_evaluation()))
     with given.out.open("w", encoding="utf-8") as out:
         for made in made_up(given.replies, given.agents, varied=given.varied):
             out.write(json.dumps(made, ensure_ascii=False) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tactful.report.intervals import holm
 from tactful.report.shrinkage import design_effects, differs_from_rest, shrink
@@ -28,6 +29,17 @@ def test_of_agents_with_equal_rates_hardly_any_is_singled_out():
         found.append(singled_out(hits, n).mean())
     assert np.mean(found) <= 0.05
     assert np.mean(np.array(found) > 0) <= 0.1  # the chance of even one of 60
+
+
+def test_p_values_are_those_of_fisher_s_exact_test():
+    random = np.random.default_rng(9)
+    n, rest = random.integers(5, 60, (2, 40, 1)).astype(float)
+    hits, others = random.binomial(n.astype(int), 0.2), random.binomial(rest.astype(int), 0.3)
+    found = differs_from_rest(hits.astype(float), n, (hits + others).astype(float), n + rest)
+    for h, m, all_hits, everyone, p in zip(hits, n, hits + others, n + rest, found, strict=True):
+        drawn = stats.hypergeom(int(everyone[0]), int(all_hits[0]), int(m[0]))
+        wanted = min(2 * min(drawn.cdf(h[0]), drawn.sf(h[0] - 1)), 1)
+        assert p[0] == pytest.approx(wanted)
 
 
 def test_a_planted_difference_is_found():
