@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tactful import Classifier
 from tactful_training.config.config_schema import Config
+from tactful_training.fitting.trained_weights import read_weights
 from tactful_training.registry.mlflow_tracker import Tracker
 from tactful_training.training_run import train
 
@@ -110,6 +111,8 @@ def test_a_server_that_is_away_does_not_cost_the_model(
     bundle = Classifier.load(workplace / "out").bundle
     assert bundle.id == result.bundle
     assert bundle.manifest["mlflow_run"] is None
+    [kept] = (workplace / "runs").glob("*/weights")  # where the next training may start from them
+    assert read_weights(str(kept), result.inputs.encoder).tasks.size == 6
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     again = io.StringIO()
@@ -118,8 +121,10 @@ def test_a_server_that_is_away_does_not_cost_the_model(
     run = MlflowClient(sent.tracking_uri).get_run(sent.tracking_run)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/n"] == 48
-    history = MlflowClient(sent.tracking_uri).get_metric_history(sent.tracking_run, "train/loss")
+    client = MlflowClient(sent.tracking_uri)
+    history = client.get_metric_history(sent.tracking_run, "train/loss")
     assert [point.step for point in history] == [1, 2]
+    assert len(client.list_artifacts(sent.tracking_run, "weights")) == 4
     assert not (workplace / "runs").exists()
 
 
