@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ import yaml
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
+from tactful_training import sweep_study
 from tactful_training.config.config_file import digest, flat, load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError
-from tactful_training.sweep_study import VALIDATION_SCORE, SweepResult, sweep
+from tactful_training.sweep_study import RETRIES, VALIDATION_SCORE, SweepResult, sweep
 
 
 @pytest.fixture
@@ -97,6 +101,91 @@ def test_a_space_that_makes_no_config_is_refused_before_anything_runs(
         with pytest.raises(ConfigError, match=words):
             swept(config)
     assert not (workplace / "sweeps.db").exists()
+
+
+POISONED = """
+import os, pathlib, signal, sys
+from rich.console import Console
+from tactful_training import sweep_study
+
+def fit(config, inputs, work, on_epoch, console):
+    # The first settings that are tried are too much for the machine, whenever they are tried.
+    poison, rate = pathlib.Path("poison"), str(config.training.learning_rate)
+    if not poison.exists():
+        poison.write_text(rate)
+
+    def told(epoch):
+        if poison.read_text() == rate:
+            os.kill(os.getpid(), signal.SIGKILL)
+        on_epoch(epoch)
+
+    return fitted(config, inputs, work, told, console)
+
+fitted, sweep_study.fit_weights = sweep_study.fit_weights, fit
+print(sweep_study.sweep(sys.argv[1], console=Console(width=400)).trials)
+"""
+
+
+def set_trials(config: Path, trials: int) -> None:
+    content = yaml.safe_load(config.read_text())
+    content["training"]["epochs"] = 1
+    content["sweep"]["trials"] = trials
+    config.write_text(yaml.safe_dump(content))
+
+
+def test_a_training_that_kills_its_process_is_given_up_and_the_others_go_on(
+    config: Path, workplace: Path
+) -> None:
+    set_trials(config, 2)
+    command = [sys.executable, "-c", POISONED, str(config)]
+    for _ in range(RETRIES + 1):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert "is not tried again" not in done.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    poison = (workplace / "poison").read_text()
+    assert f"learning_rate {poison}: the process died {RETRIES + 1} times" in done.stdout
+    assert "it counts as failed and is not tried again" in done.stdout
+    assert done.stdout.endswith("\n2\n")
+
+
+def test_a_training_that_runs_out_of_memory_fails_alone(
+    config: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_trials(config, 2)
+    fit = sweep_study.fit_weights
+    failed: list[float] = []
+
+    def too_large(config: Config, *arguments: Any) -> Any:
+        if not failed:
+            failed.append(config.training.learning_rate)
+            raise MemoryError("cannot allocate 3 GB")
+        return fit(config, *arguments)
+
+    monkeypatch.setattr(sweep_study, "fit_weights", too_large)
+    result, said = swept(config)
+    assert result.trials == 2
+    assert "warning: MemoryError: cannot allocate 3 GB" in said
+
+
+def test_what_ctrl_c_stops_is_never_given_up(
+    config: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_trials(config, 1)
+
+    def stop(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_study, "fit_weights", stop)
+        for _ in range(RETRIES + 3):
+            with pytest.raises(KeyboardInterrupt):
+                swept(config)
+    result, said = swept(config)
+    assert result.trials == 1
+    assert "given up" not in said
+    assert "not tried again" not in said
 
 
 def test_the_space_is_no_part_of_a_training(make_config: Callable[..., Config]) -> None:

@@ -9,6 +9,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from tactful.bundle.mlflow_store import shown_uri
 from tactful.classifier import Classifier
 from tactful.output.terminal import render_reading
 from tactful_training.data.labelled_row import Row
@@ -27,12 +28,13 @@ _INTERVAL, _VALUE_AND_INTERVAL, _BETWEEN = 13, 19, 2
 def print_summary(result: TrainingResult, console: Console) -> None:
     """Print the headline figures and three replies of the test split, labelled by the bundle."""
     console.print(_figures(result, console.width))
-    console.print(f"bundle  {result.out} ({result.bundle})", highlight=False, markup=False)
-    where = f"run {result.tracking_run} in {result.tracking_uri}"
-    console.print(f"MLflow  {where if result.tracking_run else 'none'}", highlight=False)
+    where = f"run {result.tracking_run} in {shown_uri(result.tracking_uri)}"
+    lines = [f"bundle  {result.out} ({result.bundle})"]
+    lines.append(f"MLflow  {where if result.tracking_run else 'none'}")
     if result.registration is not None:
-        for line in registration_lines(result.registration):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        lines += registration_lines(result.registration)
+    for line in lines:  # paths and names may hold anything
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     classifier = Classifier.load(result.out)
     for row in choose_samples(result.inputs.rows["test"]):
         console.print(Rule(style="dim"))

@@ -1,7 +1,8 @@
 """A sweep: an Optuna study over the ``sweep:`` section of a config, each trial a nested MLflow run.
 
 The study is kept in SQLite in the working folder. An interrupted sweep goes on with the same
-command; the training that was cut off goes on from its checkpoint.
+command; the training that was cut off goes on from its checkpoint. One that takes the whole process
+with it again and again (no memory …) is given up after `RETRIES` more attempts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from tactful.bundle.mlflow_store import sqlite_uri
 from tactful.errors import TactfulError
 from tactful.storage import write_file
 from tactful.strict_json import canonical_json, sha256_hex
@@ -36,7 +38,11 @@ DATABASE = Path("sweeps.db")
 VALIDATION_SCORE = "validation/score"
 # Trainings before pruning begins, and epochs of each that are never pruned.
 _STARTUP_TRIALS, _STARTUP_EPOCHS = 4, 1
+RETRIES = 2
+"""How often a training that was cut off is tried again; one that Ctrl-C ends may be without end."""
 _PARENT, _INTERRUPTED = "mlflow_run", "interrupted"
+# Of a trial: how many attempts at the same settings were cut off before, and whether by Ctrl-C.
+_CUT_OFF, _BY_HAND = "cut_off_before", "by_hand"
 _OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -99,7 +105,7 @@ def sweep(
     )
     if parent.run_id is not None:
         study.set_user_attr(_PARENT, parent.run_id)
-    _requeue_interrupted(study)
+    _requeue_interrupted(study, console)
     while _ended(study) < wanted:
         trial = study.ask()
         console.print(
@@ -175,8 +181,12 @@ def _try(
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, score)
-    except TactfulError as error:
-        console.print(f"warning: {error}", style="yellow", highlight=False, markup=False)
+    except KeyboardInterrupt:
+        trial.set_user_attr(_BY_HAND, True)
+        raise
+    except (Exception, SystemExit) as error:  # no memory, a library's own: other settings may do
+        said = str(error) if isinstance(error, TactfulError) else f"{type(error).__name__}: {error}"
+        _warn(console, said)
         study.tell(trial, state=TrialState.FAIL)
 
 
@@ -184,7 +194,7 @@ def _open_study(stem: str, config: Config) -> optuna.Study:
     """The study of exactly this config and space, made where it is not there yet."""
     space = {key: each.model_dump() for key, each in config.sweep.space.items()}
     identity = sha256_hex(canonical_json({"config": digest(config), "space": space}))
-    storage = f"sqlite:///{DATABASE.resolve()}"
+    storage = sqlite_uri(DATABASE.resolve())
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if config.sweep.pruning:
         pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, _STARTUP_EPOCHS)
@@ -200,14 +210,27 @@ def _open_study(stem: str, config: Config) -> optuna.Study:
     return study
 
 
-def _requeue_interrupted(study: optuna.Study) -> None:
-    """Trials that were cut off are tried again with the same settings."""
+def _requeue_interrupted(study: optuna.Study, console: Console) -> None:
+    """Trials that were cut off are tried again with the same settings, but not for ever."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        interrupted = study.user_attrs.get(_INTERRUPTED, [])
-        study.set_user_attr(_INTERRUPTED, [*interrupted, trial.number])
+        before = trial.user_attrs.get(_CUT_OFF, 0) + (not trial.user_attrs.get(_BY_HAND))
+        if before > RETRIES:  # it counts as one that ended
+            settings = ", ".join(f"{key} {_text(value)}" for key, value in trial.params.items())
+            _warn(
+                console,
+                f"{settings}: the process died {before} times in this training (is there enough "
+                "memory?); it counts as failed and is not tried again",
+            )
+        else:
+            interrupted = study.user_attrs.get(_INTERRUPTED, [])
+            study.set_user_attr(_INTERRUPTED, [*interrupted, trial.number])
+            if trial.params:
+                study.enqueue_trial(trial.params, user_attrs={_CUT_OFF: before})
         study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
-            study.enqueue_trial(trial.params)
+
+
+def _warn(console: Console, line: str) -> None:
+    console.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _ended(study: optuna.Study) -> int:

@@ -114,7 +114,7 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
         else:
             warn(
                 console,
-                f"the bundle is complete, but MLflow at {tracker.uri} does not have all of the "
+                f"the bundle is complete, but MLflow at {tracker} does not have all of the "
                 f"run ({tracker.failure}). It is kept in {work.path}: once the server answers, "
                 "the same command sends it without training again.",
             )
@@ -140,7 +140,7 @@ def begin(
     if tracker.failure is not None:
         warn(
             console,
-            f"MLflow at {tracker.uri} cannot be used ({tracker.failure}); training goes on",
+            f"MLflow at {tracker} cannot be used ({tracker.failure}); training goes on",
         )
 
 

@@ -27,7 +27,7 @@ from tactful.reading.session import INPUTS, OUTPUTS
 
 # Large enough that nothing but the product counts, small enough for a second.
 _ROWS, _INNER, _COLUMNS = 2048, 1024, 4096
-_ROUNDS = 7
+_PEAK_ROUNDS = 7
 # The products that hold weights, in every form of the graph.
 _PRODUCTS = {"MatMul", "MatMulIntegerToFloat", "MatMulInteger"}
 
@@ -69,7 +69,7 @@ def peak(*, int8: bool, threads: int) -> float:
     binding.bind_ortvalue_input("values", onnxruntime.OrtValue.ortvalue_from_numpy(values))
     binding.bind_ortvalue_output("product", onnxruntime.OrtValue.ortvalue_from_numpy(product))
     seconds = []
-    for _ in range(1 + _ROUNDS):
+    for _ in range(1 + _PEAK_ROUNDS):
         begin = time.perf_counter()
         session.run_with_iobinding(binding)
         seconds.append(time.perf_counter() - begin)

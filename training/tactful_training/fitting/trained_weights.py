@@ -18,7 +18,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from tactful.bundle.addresses import downloaded, is_registry_uri, run_behind
+from tactful.bundle.addresses import is_registry_uri
+from tactful.bundle.mlflow_store import downloaded, run_behind
 from tactful.errors import BundleError
 from tactful.reading.tasks import Task, Tasks
 from tactful.storage import write_file

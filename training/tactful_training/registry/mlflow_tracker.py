@@ -14,8 +14,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from tactful.bundle.addresses import import_mlflow, tracking_uri
+from tactful.bundle.mlflow_store import (
+    ARTIFACTS,
+    after_move,
+    import_mlflow,
+    local_folder,
+    not_there,
+    shown_uri,
+    sqlite_file,
+    tracking_uri,
+    working_folder,
+)
+from tactful_training.errors import RunError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -36,7 +48,7 @@ class Tracker:
     """One run in MLflow.
 
     Args:
-        uri: the tracking URI; None takes that of `tactful.bundle.addresses.tracking_uri`.
+        uri: the tracking URI; None takes that of `tactful.bundle.mlflow_store.tracking_uri`.
 
     Attributes:
         uri: the tracking URI.
@@ -50,6 +62,9 @@ class Tracker:
         self.failure: str | None = None
         self._run = ""
         self._monitor: Any = None  # MLflow's SystemMetricsMonitor, which has no types
+
+    def __str__(self) -> str:
+        return shown_uri(self.uri)
 
     @property
     def run_id(self) -> str | None:
@@ -71,13 +86,15 @@ class Tracker:
 
         def action() -> None:
             self._client = connect(self.uri)
-            if run_id is not None and _continues(self._client, run_id):
+            if run_id is not None and self._continues(run_id):
                 self._run = run_id
                 return
             found = self._client.get_experiment_by_name(experiment)
             if found is None:
-                experiment_id = self._client.create_experiment(experiment)
+                place = _artifact_location(self.uri, experiment)
+                experiment_id = self._client.create_experiment(experiment, place)
             else:
+                self._check_place(found.artifact_location)
                 experiment_id = found.experiment_id
             started = self._client.create_run(experiment_id, run_name=name, tags=dict(tags or {}))
             self._run = started.info.run_id
@@ -165,6 +182,34 @@ class Tracker:
             raise
         self.close("FINISHED")
 
+    def _continues(self, run_id: str) -> bool:
+        """Take a run up again; False where this server does not have it any more."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        if run.info.lifecycle_stage != "active":
+            return False
+        self._check_place(run.info.artifact_uri)
+        self._client.update_run(run_id, status="RUNNING")
+        return True
+
+    def _check_place(self, location: str) -> None:
+        """Refuse to make a place anew that was moved: nobody would look for artifacts there."""
+        place = local_folder(location)
+        working = None if place is None else working_folder(place)
+        if place is None or working is None:
+            return
+        if not working.is_dir() or after_move(place, self.uri) is not None:
+            raise RunError(
+                f"{not_there(place, self.uri)}; or begin another experiment: "
+                "--set tracking.experiment=NAME"
+            )
+
     def _attempt(self, action: Callable[[], None]) -> None:
         """Do it unless something failed before; never raise."""
         if self.failure is not None:
@@ -183,20 +228,15 @@ def connect(uri: str) -> MlflowClient:
     return client
 
 
-def _continues(client: MlflowClient, run_id: str) -> bool:
-    """Take a run up again; False where this server does not have it any more."""
-    from mlflow.exceptions import MlflowException
+def _artifact_location(uri: str, experiment: str) -> str | None:
+    """Where the artifacts of a new experiment go; None leaves it to the server.
 
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
-    if run.info.lifecycle_stage != "active":
-        return False
-    client.update_run(run_id, status="RUNNING")
-    return True
+    MLflow unquotes the path of the working folder: one that this changes is given as a URI.
+    """
+    folder = Path(ARTIFACTS).resolve()
+    if sqlite_file(uri) is None or local_folder(urlsplit(str(folder)).path) == folder:
+        return None
+    return (folder / parts([experiment])[experiment]).as_uri()
 
 
 def _chunks(entries: Sequence[LogEntry], size: int) -> Iterator[list[LogEntry]]:

@@ -143,10 +143,15 @@ def _register(
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
+    # Made here, as MLflow would make it in the experiment that it takes for the current one.
+    made = client.create_logged_model(
+        client.get_run(run_id).info.experiment_id, name=ARTIFACT, source_run_id=run_id
+    )
     logged = mlflow.models.Model.log(
         artifact_path=None,
         name=ARTIFACT,
         run_id=run_id,
+        model_id=made.model_id,
         flavor=mlflow.pyfunc,
         loader_module="tactful.output.mlflow_model",
         data_path=str(bundle),

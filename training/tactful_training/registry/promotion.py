@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tactful.bundle.addresses import tracking_uri
+from tactful.bundle.mlflow_store import URI_VARIABLE, shown_uri, sqlite_file, tracking_uri
 from tactful.classifier import Classifier
 from tactful.reading.tasks import Tasks
 from tactful.storage import locked
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _ADDRESS = re.compile(rf"(?:models:/{MODEL}(?:@|/))?([^/@:]+)")
-_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,9 @@ def _carry_out(
     )
     run = tracker.run_id
     if run is None:
-        raise RunError(f"MLflow at {uri} cannot be used: {tracker.failure}; nothing was changed")
+        raise RunError(
+            f"MLflow at {tracker} cannot be used: {tracker.failure}; nothing was changed"
+        )
     moved = False
     try:
         _write_evidence(client, run, decision, evaluation, comparison)
@@ -260,19 +261,18 @@ def _address(version: ModelVersion) -> str:
 
 def _lock(uri: str) -> contextlib.AbstractContextManager[None]:
     """One promotion at a time: beside the store's file, or on this machine for a server."""
-    if uri.startswith(_SQLITE):
-        store = Path(uri.removeprefix(_SQLITE))
-        if not store.is_file():
-            raise RunError(
-                f"there is no MLflow store {uri}; train first (`tactful train`), or set "
-                "MLFLOW_TRACKING_URI"
-            )
-        path = store.with_name(f".{store.name}.promote-lock")
-    else:
+    store, name = sqlite_file(uri), shown_uri(uri)
+    if store is None:
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         user = getattr(os, "getuid", int)()  # Windows gives each a folder of their own
         path = Path(tempfile.gettempdir()) / f"tactful-promote-{user}-{digest}.lock"
-    refusal = RunError(f"another promotion is running on {uri}; wait until it has ended")
+    elif store.is_file():
+        path = store.with_name(f".{store.name}.promote-lock")
+    else:
+        raise RunError(
+            f"there is no MLflow store {name}; train first (`tactful train`), or set {URI_VARIABLE}"
+        )
+    refusal = RunError(f"another promotion is running on {name}; wait until it has ended")
     return locked(path, refusal=refusal)
 
 
@@ -285,4 +285,4 @@ def _told(uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         line = str(error).strip().splitlines()[0]
-        raise RunError(f"MLflow at {uri}: {line}") from error
+        raise RunError(f"MLflow at {shown_uri(uri)}: {line}") from error

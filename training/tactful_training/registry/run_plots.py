@@ -1,14 +1,22 @@
-"""The figures of a run: how training went, and where scores, thresholds and decisions stand."""
+"""The plots of a run: how training went, and where scores, thresholds and decisions stand.
+
+Labels may be in any script. Where the usual font lacks a letter, an installed font that has it is
+taken; where none has, the letter's code stands in its place.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 from tactful.reading.tasks import Task
@@ -18,13 +26,15 @@ from tactful_training.evaluation.quality_metrics import precision_recall_f1
 from tactful_training.fitting.epochs import Epoch
 
 _COLUMNS = 4
+# Fonts of signs, and those that have a box for every letter.
+_NOT_FOR_READING = ("Last Resort", "STIXSize", "STIXNonUnicode", "cm")
 _GRID = np.arange(1, 100) / 100
 
 
 def draw_run_plots(
     epochs: Sequence[Epoch], evaluations: Mapping[str, Evaluation]
 ) -> Iterator[tuple[str, Figure]]:
-    """All figures of a run, by the name of their file.
+    """All plots of a run, by the name of their file.
 
     Args:
         epochs: what is known of each.
@@ -41,6 +51,42 @@ def draw_run_plots(
             if result.confusion is not None:
                 yield f"{split}/{name}_confusion.png", confusion_matrix(name, result.confusion)
         yield f"{split}/reliability.png", reliability(evaluation)
+
+
+@contextmanager
+def lettering(labels: Iterable[str]) -> Iterator[Callable[[str], str]]:
+    """Draw with fonts that have the letters of the labels; gives what can be drawn of a text."""
+    families, drawable = _fonts(frozenset("".join(labels)))
+    with rc_context({"font.family": families}):
+        yield lambda text: "".join(
+            letter if letter in drawable else letter.encode("ascii", "backslashreplace").decode()
+            for letter in text
+        )
+
+
+@lru_cache
+def _fonts(letters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
+    """Families that together have the letters, the usual one first, and the letters they have."""
+    usual = font_manager.get_font(font_manager.findfont(FontProperties()))
+    families, drawable = [usual.family_name], {chr(code) for code in usual.get_charmap()}
+    others = sorted(
+        font_manager.fontManager.ttflist,
+        key=lambda font: (font.style != "normal", abs(int(font.weight) - 400), font.name),
+    )
+    for font in others:
+        if letters <= drawable:
+            break
+        if font.name.startswith(_NOT_FOR_READING) or font.name in families:
+            continue
+        try:
+            face = font_manager.get_font(font.fname)
+            found = {chr(code) for code in face.get_charmap()} if face.scalable else set()
+        except (OSError, RuntimeError):  # a file that is gone or that FreeType cannot read
+            continue
+        if (letters - drawable) & found:
+            families.append(font.name)
+            drawable |= found
+    return families, frozenset(drawable | {"\n"})
 
 
 def loss_curves(epochs: Sequence[Epoch]) -> Figure:
@@ -64,7 +110,7 @@ def loss_curves(epochs: Sequence[Epoch]) -> Figure:
 
 def precision_recall(answers: Answers, task: Task) -> Figure:
     """A curve for each label; the dot is where the decisions stand."""
-    figure, panels = _panels(task)
+    figure, panels = _panels(task, "precision (up) by recall (right)")
     for axes, (truth, scores, decided) in zip(panels, _columns(answers, task), strict=True):
         order = np.argsort(-scores, kind="stable")
         hits = np.cumsum(truth[order] == 1)
@@ -73,13 +119,12 @@ def precision_recall(answers: Answers, task: Task) -> Figure:
             right = float((truth * decided).sum())
             axes.plot(right / truth.sum(), right / max(decided.sum(), 1), "o", markersize=4)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    figure.suptitle(f"{task.name}: precision (up) by recall (right)")
     return figure
 
 
 def threshold_curves(answers: Answers, task: Task) -> Figure:
     """Precision, recall and F1 of each label by its threshold; the line is the bundle's own."""
-    figure, panels = _panels(task)
+    figure, panels = _panels(task, "what each threshold would give")
     columns = zip(panels, task.names, _columns(answers, task), strict=True)
     for axes, label, (truth, scores, _) in columns:
         decided = scores[None] >= _GRID[:, None]
@@ -96,7 +141,6 @@ def threshold_curves(answers: Answers, task: Task) -> Figure:
             axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
     panels[0].legend(fontsize=6)
-    figure.suptitle(f"{task.name}: what each threshold would give")
     return figure
 
 
@@ -111,8 +155,10 @@ def confusion_matrix(name: str, confusion: Confusion) -> Figure:
         for column, count in enumerate(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(size), confusion.labels, rotation=45, ha="right", parse_math=False)
-    axes.set_yticks(range(size), confusion.labels, parse_math=False)
+    with lettering(confusion.labels) as drawn:
+        labels = list(map(drawn, confusion.labels))
+        axes.set_xticks(range(size), labels, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(size), labels, parse_math=False)
     axes.set(title=name, xlabel="decided", ylabel="right")
     return figure
 
@@ -135,8 +181,8 @@ def reliability(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def _panels(task: Task) -> tuple[Figure, list[Axes]]:
-    """A small panel for each label."""
+def _panels(task: Task, what: str) -> tuple[Figure, list[Axes]]:
+    """A small panel for each label, under a title of all."""
     rows = math.ceil(len(task.labels) / _COLUMNS)
     height = 1 + 1.9 * rows
     figure = Figure(figsize=(10, height))
@@ -155,9 +201,12 @@ def _panels(task: Task) -> tuple[Figure, list[Axes]]:
     )
     for axes in panels[len(task.labels) :]:
         axes.set_axis_off()
-    for axes, label in zip(panels, task.names, strict=False):
-        axes.set_title(label, fontsize=8, parse_math=False)  # two "$" would be a formula
-        axes.tick_params(labelsize=6)
+    figure.suptitle(f"{task.name}: {what}")
+    with lettering(task.names) as drawn:
+        for axes, label in zip(panels, task.names, strict=False):
+            # Two "$" would be a formula.
+            axes.set_title(drawn(label), fontsize=8, parse_math=False)
+            axes.tick_params(labelsize=6)
     return figure, panels[: len(task.labels)]
 
 

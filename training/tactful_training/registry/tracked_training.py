@@ -166,8 +166,8 @@ def _log_inputs(client: MlflowClient, run: str, inputs: TrainingInputs) -> None:
 
 
 def _log_evaluation(client: MlflowClient, run: str, record: RunRecord) -> None:
-    # It would tell that it builds a cache of fonts.
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    # It would tell that it builds a cache of fonts, and where it keeps that without a home.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from tactful_training.registry.run_plots import draw_run_plots
 
     for name, figure in draw_run_plots(record.fitted.all_epochs, record.evaluations):
