@@ -66,6 +66,11 @@ class SweepResult:
     out: Path
     tracking_run: str | None
 
+    def __str__(self) -> str:
+        lines = [f"best validation score {self.score:.4f} of {self.trials} trials:"]
+        lines += [f"  {key}: {value}" for key, value in self.best.items()]
+        return "\n".join([*lines, f"to train with it: tactful train {self.out}"])
+
 
 def sweep(
     name: str,

@@ -32,6 +32,12 @@ from tactful_training.data.data_set import load_labelled
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers, answers_by
 from tactful_training.evaluation.evaluation_results import Evaluation, headline, number
+from tactful_training.evaluation.result_tables import (
+    INTERVAL,
+    FigureTable,
+    interval_text,
+    value_text,
+)
 
 _NUMBERED = re.compile(r"(\d+\.\d+\.)(\d+)")
 _MADE_BY_WRITING = ("format", "created", "files", "digest")
@@ -140,6 +146,31 @@ class ChoosingResult:
     left_out: Mapping[Goal, int]
     out: Path | None = None
     bundle: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``tactful thresholds``."""
+        return {
+            "thresholds": [each.to_dict() for each in self.chosen],
+            "left_out": [
+                {"task": goal.task, "label": goal.label, "support": support}
+                for goal, support in self.left_out.items()
+            ],
+            "bundle": self.bundle,
+            "out": None if self.out is None else str(self.out),
+        }
+
+    def table(self) -> FigureTable:
+        """A line for each goal: thresholds, and what is to be expected with 95% intervals."""
+        shown = ("precision", "recall", "rate")
+        headings = ["before", "now", *(each for name in shown for each in (name, INTERVAL))]
+        table = FigureTable("Thresholds", ["label", "goal"], headings)
+        for each in self.chosen:
+            now = "not met" if each.threshold is None else f"{each.threshold:.3f}"
+            figures = [each.figures[name] for name in shown]
+            cells = [text(one) for one in figures for text in (value_text, interval_text)]
+            goal = f"{each.goal.metric} >= {each.goal.least:g}"
+            table.add(each.goal.label, goal, f"{each.before:.3f}", now, *cells)
+        return table
 
 
 def choose_and_write(

@@ -16,9 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE
-from rich.table import Table
-from rich.text import Text
 
 from tactful.reading.tasks import Tasks, one_form
 from tactful_training.config.strict_yaml import YamlError, parse_yaml
@@ -265,28 +262,3 @@ def unmet(chosen: Sequence[Chosen]) -> list[str]:
         for each in chosen
         if each.threshold is None or math.isnan(each.threshold)
     ]
-
-
-def render_chosen(chosen: Sequence[Chosen]) -> Table:
-    """A line for each goal: thresholds, and what is to be expected with 95% intervals."""
-    table = Table(title="Thresholds", title_justify="left", box=SIMPLE, pad_edge=False)
-    table.add_column("label")
-    for heading in ("goal", "before", "now", "precision", "recall", "share of replies"):
-        table.add_column(heading, justify="right")
-    for each in chosen:
-        now = "not met" if each.threshold is None else f"{each.threshold:.3f}"
-        table.add_row(
-            Text(each.goal.label),
-            f"{each.goal.metric} >= {each.goal.least:g}",
-            f"{each.before:.3f}",
-            now,
-            *(_estimate(each.figures[name]) for name in ("precision", "recall", "rate")),
-        )
-    return table
-
-
-def _estimate(each: Estimate) -> str:
-    if not math.isfinite(each.value):
-        return "-"
-    between = f" {each.low:.2f}-{each.high:.2f}" if math.isfinite(each.low) else ""
-    return f"{each.value:.2f}{between}"

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful_training.commands.shared_options import SplitOption, require_train_extra
+from tactful_training.commands.shared_options import (
+    DataOption,
+    SplitOption,
+    require_train_extra,
+    show,
+)
 from tactful_training.errors import DataError
 
 
 def benchmark(
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER_OR_FILE", help="Replies to read: a data set, or a file of rows."
-        ),
-    ] = "data_cards/support_replies",
+    data: DataOption = "data_cards/support_replies",
     split: SplitOption = "test",
     replies: Annotated[int, typer.Option(min=1, help="How many of them, evenly spread.")] = 320,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each system.")] = 5,
@@ -54,8 +53,7 @@ def benchmark(
     from rich.console import Console
 
     from tactful.bundle.loading import Bundle
-    from tactful_training.benchmark.benchmark_report import plot as draw
-    from tactful_training.benchmark.benchmark_report import render, to_json
+    from tactful_training.benchmark import benchmark_report as report
     from tactful_training.benchmark.speed_benchmark import evenly_spread, run_benchmark
     from tactful_training.data.data_set import load_labelled
 
@@ -70,19 +68,14 @@ def benchmark(
 
         Console().print(render_profile(*run_profile(loaded, pairs)))
         return
-    progress = Console(stderr=True)
-    with progress.status("") as status:
+    with Console(stderr=True).status("") as status:
         measured = run_benchmark(
-            loaded,
-            pairs,
+            *(loaded, pairs),
             encoder=encoder,
             rounds=rounds,
             singles=singles,
             say=status.update,
         )
     if plot is not None:
-        draw(measured, plot)
-    if json_output:
-        typer.echo(json.dumps(to_json(measured), ensure_ascii=False, indent=2))
-    else:
-        Console().print(render(measured))
+        report.plot(measured, plot)
+    show(json_output, lambda: report.to_json(measured), lambda: report.render(measured))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.commands.shared_options import SplitOption, require_train_extra, warn
+from tactful_training.commands.shared_options import (
+    DataOption,
+    SliceOption,
+    SplitOption,
+    require_train_extra,
+    show,
+    warn,
+)
 
 
 def compare(
@@ -16,22 +22,15 @@ def compare(
         str, typer.Argument(metavar="A", help="A bundle: folder, archive or models:/tactful/1.")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other one; differences are B - A.")],
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER_OR_FILE",
-            help="A data set (folder with a card), or a .jsonl, .csv or .parquet file of rows, "
-            "labelled or not.",
-        ),
-    ],
+    data: DataOption,
     split: SplitOption = "test",
-    slice_: Annotated[
-        list[str] | None,
-        typer.Option("--slice", metavar="COLUMN", help="Slice flips by this column; repeatable."),
-    ] = None,
+    slice_: SliceOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Compare two bundles: paired differences with intervals, flips, speed and size."""
+    """Compare two bundles: paired differences with intervals, flips, speed and size.
+
+    The rows may be labelled or not.
+    """
     require_train_extra("tactful compare")
     from rich.console import Console
 
@@ -50,7 +49,4 @@ def compare(
             warn(console, f"{line}; its figures are left out")
     with console.status("Reading replies with both bundles"):
         found = run(first, second, rows.rows, rows.tasks, slices=slice_ or None)
-    if json_output:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False, indent=2))
-        return
-    Console().print(render_comparison(found))
+    show(json_output, found.to_dict, lambda: render_comparison(found))

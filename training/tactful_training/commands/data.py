@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DelimiterOption, JsonOption
-from tactful_training.commands.shared_options import require_train_extra
+from tactful_training.commands.shared_options import require_train_extra, show
 
 app = typer.Typer(no_args_is_help=True, help="Look after data sets.")
 
@@ -39,17 +38,12 @@ def check(
     Exit code 1 if there is a problem (not for warnings), 2 if there is nothing to check.
     """
     require_train_extra("tactful data check")
-    from rich.console import Console
-
     from tactful_training.config.config_file import load_config
     from tactful_training.data.data_check import check_data, render_report
 
     allowed = () if config is None else load_config(config).data.allow_missing_tasks
     report = check_data(path, delimiter=delimiter, allowed=allowed)
-    if json_output:
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        Console().print(render_report(report), soft_wrap=True)
+    show(json_output, report.to_dict, lambda: render_report(report), soft_wrap=True)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -92,17 +86,12 @@ def prepare(
     run removes.
     """
     require_train_extra("tactful data prepare")
-    from rich.console import Console
-
     from tactful_training.data.public.prepare import prepare as run
     from tactful_training.data.public.prepare import render_prepared
 
     with _terminated_like_interrupted():
         prepared = run(name, source, out, fold=fold, accept_differences=accept_differences)
-    if json_output:
-        typer.echo(json.dumps(prepared.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        Console().print(render_prepared(prepared), soft_wrap=True)
+    show(json_output, prepared.to_dict, lambda: render_prepared(prepared), soft_wrap=True)
 
 
 @contextmanager

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, DelimiterOption, JsonOption
-from tactful_training.commands.shared_options import SplitOption, require_train_extra, warn
+from tactful_training.commands.shared_options import (
+    DataOption,
+    SliceOption,
+    SplitOption,
+    require_train_extra,
+    show,
+    warn,
+)
 from tactful_training.errors import DataError
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER_OR_FILE",
-            help="A data set (folder with a card), or a .jsonl, .csv or .parquet file of rows.",
-        ),
-    ],
+    data: DataOption,
     split: SplitOption = "test",
     bundle: BundleOption = DEFAULT_BUNDLE,
     baseline: Annotated[
@@ -29,15 +29,7 @@ def evaluate(
             help="Train TF-IDF with logistic regression on the data set and show it beside.",
         ),
     ] = False,
-    slice_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--slice",
-            metavar="COLUMN",
-            help="Slice the rows by this column only (may be repeated); without it, by context, "
-            "reply_length and every column of few values.",
-        ),
-    ] = None,
+    slice_: SliceOption = None,
     delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -77,10 +69,9 @@ def evaluate(
             readings, "Reading replies", len(labelled.rows), console=progress, transient=True
         ),
     )
-    if json_output:
-        content = evaluation.to_dict()
-        if keywords is not None:
-            content["baseline"] = keywords.to_dict()
-        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2))
-        return
-    Console().print(render_evaluation(evaluation, keywords))
+    beside = {} if keywords is None else {"baseline": keywords.to_dict()}
+    show(
+        json_output,
+        lambda: evaluation.to_dict() | beside,
+        lambda: render_evaluation(evaluation, keywords),
+    )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from tactful.options import JsonOption
-from tactful_training.commands.shared_options import require_train_extra
+from tactful_training.commands.shared_options import require_train_extra, show
 
 
 def promote(
@@ -53,19 +52,6 @@ def promote(
             split=split,
             dry_run=dry_run,
         )
-    if json_output:
-        typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False, indent=2))
-    elif decision.verdict is None:
-        typer.echo(f"version {decision.challenger} is the champion already")
-    else:
-        marks = {"passed": "ok  ", "unproven": "held", "harmful": "no  "}
-        for check in decision.checks:
-            typer.echo(f"{marks[check.outcome]} {check.reason}")
-        against = decision.champion or "no champion"
-        typer.echo(f"version {decision.challenger} against {against}: {decision.verdict}")
-        if dry_run:
-            typer.echo("dry run: nothing was changed")
-        elif not decision.moved:
-            typer.echo("the alias champion stays where it is")
+    show(json_output, decision.to_dict, lambda: decision.said(dry_run=dry_run))
     if decision.verdict in ("held", "refused"):
         raise typer.Exit(1)

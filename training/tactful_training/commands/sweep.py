@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ import typer
 
 from tactful.errors import MissingExtraError
 from tactful.options import JsonOption
-from tactful_training.commands.shared_options import require_train_extra
+from tactful_training.commands.shared_options import SetOption, require_train_extra, show
 
 
 def sweep(
@@ -25,10 +25,7 @@ def sweep(
         Path | None,
         typer.Option(metavar="FILE", help="Where the best settings go; CONFIG-best.yaml."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY.PATH=VALUE", help="Fix one setting; repeatable."),
-    ] = None,
+    set_: SetOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Search the space of a config for the best validation score, as nested MLflow runs.
@@ -46,18 +43,4 @@ def sweep(
         from tactful_training.sweep_study import sweep as run
 
     found = run(config, set_ or [], trials=trials, out=out, console=progress)
-    if json_output:
-        content = {
-            "study": found.study,
-            "trials": found.trials,
-            "score": found.score,
-            "best": dict(found.best),
-            "out": str(found.out),
-            "tracking_run": found.tracking_run,
-        }
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
-        return
-    typer.echo(f"best validation score {found.score:.4f} of {found.trials} trials:")
-    for key, value in found.best.items():
-        typer.echo(f"  {key}: {value}")
-    typer.echo(f"to train with it: tactful train {found.out}")
+    show(json_output, lambda: asdict(found) | {"out": str(found.out)}, lambda: str(found))

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
-from tactful_training.commands.shared_options import SplitOption, require_train_extra
+from tactful_training.commands.shared_options import (
+    DataOption,
+    SplitOption,
+    require_train_extra,
+    show,
+)
 
 
 def thresholds(
-    data: Annotated[
-        str,
-        typer.Option(
-            metavar="FOLDER_OR_FILE", help="Labelled rows to choose on: a data set or a file."
-        ),
-    ],
+    data: DataOption,
     policy: Annotated[
         list[str],
         typer.Option(
@@ -45,25 +44,13 @@ def thresholds(
     from rich.console import Console
 
     from tactful_training.bundling.rethresholding import choose_and_write
-    from tactful_training.bundling.rethresholding_goals import LEAST_POSITIVES, render_chosen, unmet
+    from tactful_training.bundling.rethresholding_goals import LEAST_POSITIVES, unmet
 
     with Console(stderr=True).status("Reading replies"):
         result = choose_and_write(bundle, data, split, policy, out)
-    if json_output:
-        content = {
-            "thresholds": [each.to_dict() for each in result.chosen],
-            "left_out": [
-                {"task": goal.task, "label": goal.label, "support": support}
-                for goal, support in result.left_out.items()
-            ],
-            "bundle": result.bundle,
-            "out": None if result.out is None else str(result.out),
-        }
-        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2))
-    else:
-        Console().print(render_chosen(result.chosen))
-        if result.out is not None:
-            typer.echo(f"bundle  {result.out} ({result.bundle})")
+    show(json_output, result.to_dict, result.table)
+    if result.out is not None and not json_output:
+        typer.echo(f"bundle  {result.out} ({result.bundle})")
     for goal, support in result.left_out.items():
         typer.echo(
             f"left out: {goal}: only {support} rows carry it, {LEAST_POSITIVES} are needed; its "

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DEFAULT_BUNDLE
-from tactful_training.commands.shared_options import require_train_extra
+from tactful_training.commands.shared_options import SetOption, require_train_extra
 
 
 def train(
@@ -22,14 +22,7 @@ def train(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the bundle goes; an older one is replaced.")
     ] = Path(DEFAULT_BUNDLE),
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY.PATH=VALUE",
-            help="Change one setting, for example training.epochs=3; may be repeated.",
-        ),
-    ] = None,
+    set_: SetOption = None,
 ) -> None:
     """Train a model on labelled replies and write it as a verified bundle.
 

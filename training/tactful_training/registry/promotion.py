@@ -10,10 +10,11 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tactful.bundle.addresses import is_registry_uri
 from tactful.bundle.mlflow_store import URI_VARIABLE, shown_uri, sqlite_file, tracking_uri
 from tactful.classifier import Classifier
 from tactful.reading.tasks import Tasks
@@ -66,6 +67,20 @@ class Decision:
         """The JSON of ``tactful promote``."""
         return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
+    def said(self, *, dry_run: bool) -> str:
+        """The decision and its reasons, a line each."""
+        if self.verdict is None:
+            return f"version {self.challenger} is the champion already"
+        marks = {"passed": "ok  ", "unproven": "held", "harmful": "no  "}
+        lines = [f"{marks[check.outcome]} {check.reason}" for check in self.checks]
+        against = self.champion or "no champion"
+        lines.append(f"version {self.challenger} against {against}: {self.verdict}")
+        if dry_run:
+            lines.append("dry run: nothing was changed")
+        elif not self.moved:
+            lines.append("the alias champion stays where it is")
+        return "\n".join(lines)
+
 
 def promote(
     policy: PromotionPolicy,
@@ -81,8 +96,8 @@ def promote(
     Args:
         policy: what is asked of it.
         challenger: a registered version: its number, its alias, or its ``models:/`` URI.
-        champion: what to measure it against: a version likewise, or a bundle's path; None is the
-            alias ``champion`` if there is one.
+        champion: what to measure it against: a version likewise, or a bundle's address; None is
+            the alias ``champion`` if there is one.
         data: the rows to measure on; None takes the policy's.
         split: of a data set; None takes the policy's.
         dry_run: decide only; nothing in MLflow changes.
@@ -177,9 +192,7 @@ def _carry_out(
         raise
     client.set_tag(run, "promotion.alias_moved", str(moved).lower())
     tracker.close("FINISHED")
-    return Decision(
-        decision.challenger, decision.champion, decision.verdict, decision.checks, moved, run
-    )
+    return replace(decision, moved=moved, run=run)
 
 
 def _write_evidence(
@@ -250,7 +263,9 @@ def _against(
 ) -> str | None:
     if champion is None:
         return None if current is None else _address(current)
-    if os.path.exists(champion):
+    # A bundle of whatever address, or a version of the registered model.
+    ours = _ADDRESS.fullmatch(champion) is not None
+    if os.path.exists(champion) or (is_registry_uri(champion) and not ours):
         return champion
     return _address(_resolve(client, champion))
 
