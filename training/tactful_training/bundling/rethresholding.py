@@ -161,8 +161,12 @@ class ChoosingResult:
 
     def table(self) -> FigureTable:
         """A line for each goal: thresholds, and what is to be expected with 95% intervals."""
-        shown = ("precision", "recall", "rate")
-        headings = ["before", "now", *(each for name in shown for each in (name, INTERVAL))]
+        shown = {"precision": "precision", "recall": "recall", "rate": "share of replies"}
+        headings = [
+            "before",
+            "now",
+            *(each for name in shown.values() for each in (name, INTERVAL)),
+        ]
         table = FigureTable("Thresholds", ["label", "goal"], headings)
         for each in self.chosen:
             now = "not met" if each.threshold is None else f"{each.threshold:.3f}"
