@@ -11,6 +11,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,26 +61,6 @@ def open_tactful_fp32(setting: Setting) -> System:
     return _classifier(Classifier(engine))
 
 
-def open_pipeline_fp32(setting: Setting) -> System:
-    """`transformers.pipeline`, fp32, batches of 32 padded to their longest."""
-    return _pipeline(setting, PEER_BATCH, bf16=False)
-
-
-def open_pipeline_bf16(setting: Setting) -> System:
-    """The same under bf16 autocast."""
-    return _pipeline(setting, PEER_BATCH, bf16=True)
-
-
-def open_pipeline_single(setting: Setting) -> System:
-    """`transformers.pipeline`, fp32, one reply at a time."""
-    return _pipeline(setting, 1, bf16=False)
-
-
-def open_pipeline_single_bf16(setting: Setting) -> System:
-    """The same under bf16 autocast."""
-    return _pipeline(setting, 1, bf16=True)
-
-
 def open_plain_onnx(setting: Setting) -> System:
     """onnxruntime as it comes: the exported graph, batches of 32 in the order given."""
     import onnxruntime
@@ -112,18 +93,6 @@ def open_plain_onnx(setting: Setting) -> System:
     return System(many, lambda pair: many([pair]))
 
 
-SYSTEMS: dict[str, Callable[[Setting], System]] = {
-    "tactful": open_tactful,
-    "tactful, fp32": open_tactful_fp32,
-    "onnxruntime, fp32, batches of 32": open_plain_onnx,
-    "transformers pipeline, fp32, batches of 32": open_pipeline_fp32,
-    "transformers pipeline, bf16, batches of 32": open_pipeline_bf16,
-    "transformers pipeline, fp32, one by one": open_pipeline_single,
-    "transformers pipeline, bf16, one by one": open_pipeline_single_bf16,
-}
-"""All systems by the name they have in the report."""
-
-
 def _classifier(classifier: Classifier) -> System:
     def many(pairs: Sequence[Pair]) -> None:
         for _ in classifier.classify_many(pairs):
@@ -135,7 +104,8 @@ def _classifier(classifier: Classifier) -> System:
     return System(many, single)
 
 
-def _pipeline(setting: Setting, batch_size: int, *, bf16: bool) -> System:
+def _pipeline(setting: Setting, *, batch_size: int = 1, bf16: bool = False) -> System:
+    """`transformers.pipeline`, its batches padded to their longest, bf16 by autocast."""
     import torch
     import transformers
 
@@ -169,6 +139,20 @@ def _pipeline(setting: Setting, batch_size: int, *, bf16: bool) -> System:
             pipe(texts, batch_size=batch_size, **options)
 
     return System(lambda pairs: run([entry(pair) for pair in pairs]), lambda pair: run(entry(pair)))
+
+
+SYSTEMS: dict[str, Callable[[Setting], System]] = {
+    "tactful": open_tactful,
+    "tactful, fp32": open_tactful_fp32,
+    "onnxruntime, fp32, batches of 32": open_plain_onnx,
+    "transformers pipeline, fp32, batches of 32": partial(_pipeline, batch_size=PEER_BATCH),
+    "transformers pipeline, bf16, batches of 32": partial(
+        _pipeline, batch_size=PEER_BATCH, bf16=True
+    ),
+    "transformers pipeline, fp32, one by one": _pipeline,
+    "transformers pipeline, bf16, one by one": partial(_pipeline, bf16=True),
+}
+"""All systems by the name they have in the report."""
 
 
 @dataclass(frozen=True)

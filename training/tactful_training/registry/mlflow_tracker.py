@@ -10,10 +10,10 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from tactful.bundle.mlflow_store import (
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-LogEntry = TypeVar("LogEntry")
 BUNDLE = "bundle"
 """Folder of the run's artifacts that holds the bundle."""
 RUN_KIND = "tactful.kind"
@@ -121,40 +120,29 @@ class Tracker:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Log parameters; a value that is too long for MLflow is cut."""
-
-        def action() -> None:
-            from mlflow.entities import Param
-
-            names = paths(params)
-            entries = [Param(names[key], str(value)[:_LONGEST]) for key, value in params.items()]
-            for chunk in _chunks(entries, _PARAMS_AT_ONCE):
-                self._client.log_batch(self._run, params=chunk)
-
-        self._attempt(action)
+        cut = {key: str(value)[:_LONGEST] for key, value in params.items()}
+        self._send(_PARAMS_AT_ONCE, "params", cut)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
-
-        def action() -> None:
-            from mlflow.entities import RunTag
-
-            names = paths(tags)
-            entries = [RunTag(names[key], value) for key, value in tags.items()]
-            for chunk in _chunks(entries, _PARAMS_AT_ONCE):
-                self._client.log_batch(self._run, tags=chunk)
-
-        self._attempt(action)
+        self._send(_PARAMS_AT_ONCE, "tags", tags)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log values at a step (an epoch)."""
+        self._send(_METRICS_AT_ONCE, "metrics", metrics, int(time.time() * 1000), step)
+
+    def _send(self, at_once: int, kind: str, values: Mapping[str, Any], *when: int) -> None:
+        """Log params, tags or metrics in as many requests as MLflow wants."""
 
         def action() -> None:
-            from mlflow.entities import Metric
+            from mlflow.entities import Metric, Param, RunTag
 
-            now, names = int(time.time() * 1000), paths(metrics)
-            entries = [Metric(names[key], value, now, step) for key, value in metrics.items()]
-            for chunk in _chunks(entries, _METRICS_AT_ONCE):
-                self._client.log_batch(self._run, metrics=chunk)
+            entry: Any = {"params": Param, "tags": RunTag, "metrics": Metric}[kind]
+            named = paths(values)
+            entries = [entry(named[key], value, *when) for key, value in values.items()]
+            for start in range(0, len(entries), at_once):
+                some: Any = {kind: entries[start : start + at_once]}
+                self._client.log_batch(self._run, **some)
 
         self._attempt(action)
 
@@ -237,11 +225,6 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
     if sqlite_file(uri) is None or local_folder(urlsplit(str(folder)).path) == folder:
         return None
     return (folder / parts([experiment])[experiment]).as_uri()
-
-
-def _chunks(entries: Sequence[LogEntry], size: int) -> Iterator[list[LogEntry]]:
-    for start in range(0, len(entries), size):
-        yield list(entries[start : start + size])
 
 
 # MLflow takes words, spaces and a few signs; a part of a path that is only dots would be another.
