@@ -6,28 +6,29 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from tactful.bundle.mlflow_store import shown_uri
 from tactful.classifier import Classifier
 from tactful.output.terminal import render_reading
 from tactful_training.data.labelled_row import Row
-from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.evaluation_results import headline
-from tactful_training.evaluation.result_tables import interval_text, value_text
+from tactful_training.evaluation.figure_table import (
+    INTERVAL,
+    FigureTable,
+    interval_text,
+    value_text,
+)
 from tactful_training.registry.model_registration import CHALLENGER, CHAMPION, MODEL, Registration
 from tactful_training.training_run import TrainingResult
 
 _SAMPLES = 3
 _READABLE = range(80, 260)  # characters of a sample reply
-# Characters of `(0.843-0.879)` and of a value with it, and the space between two cells.
-_INTERVAL, _VALUE_AND_INTERVAL, _BETWEEN = 13, 19, 2
 
 
 def print_summary(result: TrainingResult, console: Console) -> None:
     """Print the headline figures and three replies of the test split, labelled by the bundle."""
-    console.print(_figures(result, console.width))
+    console.print(_figures(result))
     where = f"run {result.tracking_run} in {shown_uri(result.tracking_uri)}"
     lines = [f"bundle  {result.out} ({result.bundle})"]
     lines.append(f"MLflow  {where if result.tracking_run else 'none'}")
@@ -73,25 +74,14 @@ def choose_samples(rows: Sequence[Row]) -> list[Row]:
     return list(by_group.values())[:_SAMPLES]
 
 
-def _figures(result: TrainingResult, width: int) -> Table:
-    """Intervals go below all values where not all have room, and names are broken last."""
+def _figures(result: TrainingResult) -> FigureTable:
     columns = {split: headline(found) for split, found in result.evaluations.items()}
-    names = list(dict.fromkeys(name for column in columns.values() for name in column))
-    longest = max(map(len, names))
-    below = longest + (_VALUE_AND_INTERVAL + _BETWEEN) * len(columns) > width
-    room = width - (_INTERVAL + _BETWEEN) * len(columns)
-    table = Table(box=None, pad_edge=False, caption="in brackets: 95% intervals")
-    table.caption_justify = "left"
-    table.add_column("", width=min(longest, max(room, _INTERVAL)), overflow="fold")
-    for split in columns:
-        table.add_column(split, justify="right", no_wrap=True)
-    for name in names:
-        table.add_row(name, *(_cell(column.get(name), below) for column in columns.values()))
+    headings = [heading for split in columns for heading in (split, INTERVAL)]
+    table = FigureTable("", [""], headings)
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        cells: list[str] = []
+        for column in columns.values():
+            each = column.get(name)
+            cells += ["-", ""] if each is None else [value_text(each, 3), interval_text(each, 3)]
+        table.add(name, *cells)
     return table
-
-
-def _cell(estimate: Estimate | None, below: bool) -> Text:
-    if estimate is None:
-        return Text("-")
-    between = f"({interval_text(estimate, 3)})" if interval_text(estimate, 3) else ""
-    return Text.assemble(value_text(estimate, 3), "\n" if below else " ", (between, "dim"))

@@ -16,7 +16,7 @@ from tactful_training.errors import DataError
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import Evaluation
-from tactful_training.evaluation.quality_metrics import (
+from tactful_training.evaluation.evidence_metrics import (
     Spans,
     evidence_counts,
     evidence_tasks,

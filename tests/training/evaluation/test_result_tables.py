@@ -13,7 +13,8 @@ from tactful_training.data.labelled_row import EvidenceSpan, Row
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import Evaluation
-from tactful_training.evaluation.result_tables import INTERVAL, FigureTable, render_evaluation
+from tactful_training.evaluation.figure_table import INTERVAL, FigureTable
+from tactful_training.evaluation.result_tables import render_evaluation
 
 MOVES = ["acknowledge_feelings", "clarifying_question", "warm_greeting", "apology"]
 TONES = ["irritated", "dismissive", "sympathetic", "reassuring", "cheerful", "warm", "neutral"]

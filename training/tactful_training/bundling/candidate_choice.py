@@ -34,7 +34,7 @@ from tactful_training.errors import ExportError
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers, answers_of
 from tactful_training.evaluation.evaluation_results import Evaluation, number
-from tactful_training.evaluation.quality_metrics import evidence_tasks
+from tactful_training.evaluation.evidence_metrics import evidence_tasks
 from tactful_training.fitting.onnx_export import Exported
 from tactful_training.fitting.training_inputs import TrainingInputs
 

@@ -32,7 +32,7 @@ from tactful_training.data.data_set import load_labelled
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers, answers_by
 from tactful_training.evaluation.evaluation_results import Evaluation, headline, number
-from tactful_training.evaluation.result_tables import (
+from tactful_training.evaluation.figure_table import (
     INTERVAL,
     FigureTable,
     interval_text,

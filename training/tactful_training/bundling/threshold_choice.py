@@ -20,7 +20,7 @@ from tactful.reading.decisions import Floats, sigmoid
 from tactful.reading.evidence import EvidenceFinder
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.labelled_row import Row
-from tactful_training.evaluation.quality_metrics import evidence_counts
+from tactful_training.evaluation.evidence_metrics import evidence_counts
 
 _GRID = np.arange(5, 96) / 100
 _EVIDENCE_GRID = np.arange(2, 19) / 20

@@ -27,16 +27,14 @@ from tactful_training.evaluation.evaluation_results import (
     TaskResult,
     number,
 )
+from tactful_training.evaluation.evidence_metrics import evidence_counts, marked_tasks, span_counts
 from tactful_training.evaluation.quality_metrics import (
     TaskFigures,
     calibration_bins,
     calibration_statistic,
     confidences,
-    evidence_counts,
-    marked_tasks,
     overlap_statistic,
     ratio,
-    span_counts,
 )
 from tactful_training.evaluation.slices import evaluate_slices, slice_columns
 

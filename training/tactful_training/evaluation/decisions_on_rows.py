@@ -16,7 +16,7 @@ from tactful.reading.readings import Reading
 from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.evaluation.bootstrap import Doubles
-from tactful_training.evaluation.quality_metrics import Spans
+from tactful_training.evaluation.evidence_metrics import Spans
 
 
 @dataclass(frozen=True, eq=False)

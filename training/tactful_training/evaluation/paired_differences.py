@@ -28,13 +28,12 @@ from tactful_training.evaluation.bootstrap import (
 )
 from tactful_training.evaluation.decisions_on_rows import Answers
 from tactful_training.evaluation.evaluation_results import estimate_to_dict, number
+from tactful_training.evaluation.evidence_metrics import evidence_counts, marked_tasks
 from tactful_training.evaluation.quality_metrics import (
     TaskFigures,
     calibration_bins,
     calibration_statistic,
     confidences,
-    evidence_counts,
-    marked_tasks,
     overlap_statistic,
 )
 
