@@ -19,11 +19,13 @@ HEAD_BYTES = 1 << 16
 DELIMITERS = (",", ";", "\t", "|")
 """Those that are found by themselves, the usual one first."""
 _QUOTED = re.compile(r'"[^"]*(?:"|\Z)')
+_JSON = re.compile(r'\s*(\[\s*)?\{\s*"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _OTHER_KINDS = {
     b"PK\x03\x04": "a ZIP archive, perhaps an Excel workbook; save its sheet as 'CSV UTF-8'",
     b"\x1f\x8b": "compressed with gzip; unpack it with gunzip, or name it .csv.gz for a batch job",
     b"PAR1": "a Parquet file; name it .parquet",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of the old kind; save its sheet as 'CSV UTF-8'",
 }
 _MARKS = {  # the longer ones first, one begins with another
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -81,6 +83,10 @@ def read_dialect(
     bare = _QUOTED.sub("", text).lstrip("\r\n")
     if not bare and not text.strip("\r\n"):
         raise CsvDialectError(f"{file} is empty; the first line of a CSV file names its columns")
+    if _JSON.match(text):
+        raise CsvDialectError(
+            f"{file} is no CSV file but JSON; write one object a line, and name it .jsonl"
+        )
     if mark := re.match(r"sep=(.?)\r?\n", bare):
         raise CsvDialectError(
             f"{file} begins with the line {mark[0].strip()!r}, which only Excel understands; "
@@ -97,6 +103,13 @@ def read_dialect(
     delimiter = delimiter or _delimiter(file, text, wanted)
     columns, nameless = _columns(file, _first_record(file, text, delimiter))
     return CsvDialect(delimiter, line_end, columns, nameless)
+
+
+def why_no_record(error: csv.Error) -> str:
+    """What is wrong with a record, in words for the author of the file."""
+    if "new-line character" in str(error):
+        return "a carriage return stands alone in it; put quotes around the cell, or a line feed"
+    return str(error)
 
 
 def parse_delimiter(text: str) -> str:

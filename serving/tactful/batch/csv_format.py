@@ -15,7 +15,7 @@ from tactful.batch.arrow_values import well_formed
 from tactful.batch.job_spec import Part, Row
 from tactful.batch.jsonl_format import ByteLines, json_text, unreadable
 from tactful.batch.table_formats import Compression, uncompressed
-from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
+from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect, why_no_record
 from tactful.errors import InputError, JobError
 
 # A quote that is never closed would swallow the rest of the file; no record is that long.
@@ -76,7 +76,7 @@ class _Records:
             try:
                 cells = next(self._reader, None)
             except csv.Error as error:
-                problem = str(error)
+                problem = why_no_record(error)
             except _RunawayError:
                 problem = f"a quote that is not closed within {LONGEST_RECORD} bytes"
             if not self._held:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,6 @@ from tactful.server.problem_documents import RequestError
 from tactful.server.serve_settings import Settings
 from tactful.strict_json import strict_json
 
-# Parameters are read as leniently as senders write them; `utf8` is no name of it, but meant so.
-_JSON = re.compile(
-    r"""application/json\s*(;\s*charset\s*=\s*(["']?)utf-?8\2\s*)?;?\s*""", re.IGNORECASE
-)
 _LARGE = 2**16  # bodies above are parsed in a thread: it takes milliseconds
 Item = tuple[object, object]
 
@@ -52,15 +47,26 @@ async def read_json(request: Request, settings: Settings) -> Any:
             "this header",
             headers={"Accept-Encoding": "identity"},
         )
-    if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
+    if not _is_json(request.headers.get("content-type", "")):
         raise RequestError("not_json", "the header Content-Type must be application/json, in UTF-8")
-    body = await _read_body(request, settings)
+    body = (await _read_body(request, settings)).removeprefix(b"\xef\xbb\xbf")
     try:
         return (
             await asyncio.to_thread(strict_json, body) if len(body) > _LARGE else strict_json(body)
         )
     except ValueError as error:
         raise RequestError("json_malformed", _why_no_json(error)) from None
+
+
+def _is_json(content_type: str) -> bool:
+    """Whether a header names JSON in UTF-8, read as leniently as senders write it."""
+    kind, *parameters = content_type.lower().split(";")
+    for parameter in parameters:
+        name, _, value = (part.strip() for part in parameter.partition("="))
+        # `utf8` is no name of it, but meant so; parameters of other names say nothing of JSON.
+        if name == "charset" and value.strip("\"'") not in ("", "utf-8", "utf8", "utf_8"):
+            return False
+    return kind.strip() == "application/json"
 
 
 async def read_optional_json(request: Request, settings: Settings) -> Any:

@@ -117,7 +117,13 @@ def test_what_is_no_json_is_refused(http, body):
 
 @pytest.mark.parametrize(
     "kind",
-    [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"],
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin1",
+        "application/json; q=1; charset=utf-16",
+    ],
 )
 def test_another_media_type_is_refused(http, kind):
     headers = {} if kind is None else {"content-type": kind}
@@ -130,9 +136,16 @@ def test_json_may_name_its_character_set(http):
     for kind in (
         *("Application/JSON; Charset=UTF-8", "application/json;charset=utf8", "application/json;"),
         *('application/json; charset="Utf8"', "application/json ; charset = 'UTF-8' ;"),
+        *("application/json; charset=utf_8", "application/json; q=1; charset=utf8"),
     ):
         answer = http.post("/v1/label", content=body, headers={"content-type": kind})
         assert answer.status_code == 200, kind
+
+
+def test_a_byte_order_mark_before_the_body_is_passed_over(http):
+    body = b'\xef\xbb\xbf{"reply": "sorry"}'
+    answer = http.post("/v1/label", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP", "identity, zstd", "none"])

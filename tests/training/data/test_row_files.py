@@ -594,6 +594,27 @@ def test_a_task_of_which_no_line_of_jsonl_says_anything(tmp_path):
     assert "'strategies' stands beside 'labels'; it belongs in there" in lacking["strategies"]
 
 
+def test_a_task_that_is_unknown_in_every_row_of_a_table_is_lacking(tmp_path):
+    for column, cells in (("tone", ["", "null"]), ("labels.tone", ["", ""])):
+        rows = [[str(n), "x", "apology", cell] for n, cell in enumerate(cells)]
+        path = table(tmp_path, ["id", "reply", "strategies", column], *rows)
+        found = scan_rows(path, Tasks(TASKS[:2])).lacking
+        assert found == {
+            "tone": f"{path} has no labels of the task 'tone': it is unknown in every row"
+        }
+
+
+def test_a_task_none_of_whose_labels_stands_among_joined_ones_is_lacking(tmp_path):
+    tasks = Tasks(TASKS[:2])
+    path = table(tmp_path, ["id", "reply", "labels"], ["1", "x", "warm"], ["2", "y", ""])
+    assert list(scan_rows(path, tasks).lacking) == ["strategies"]
+    path = table(tmp_path, ["id", "reply", "labels"], ["1", "x", "apology"], ["2", "y", "warm"])
+    assert scan_rows(path, tasks).lacking == {}
+    stated = '{"strategies": [], "tone": "warm"}'
+    path = table(tmp_path, ["id", "reply", "labels"], ["1", "x", stated])
+    assert scan_rows(path, tasks).lacking == {}
+
+
 def test_rows_without_any_label_name_the_column_that_may_be_meant(tmp_path):
     path = table(tmp_path, ["id", "reply", "tones"], ["1", "x", "warm"])
     with pytest.raises(DataError, match="no labels; the tasks are") as caught:
@@ -631,6 +652,13 @@ def test_csv_as_people_have_it(tmp_path):
     path.write_bytes("id,reply\n1,x\n".encode("utf-16"))
     with pytest.raises(DataError, match=r"is UTF-16 text, .* iconv -f UTF-16 -t UTF-8"):
         read_rows(path, TASKS)
+
+
+def test_a_carriage_return_alone_begins_no_row(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"id,reply,tone\n1,x,warm\r2,y,cold\r")
+    with pytest.raises(DataError, match=r"rows\.csv:2: .*a carriage return stands alone in it"):
+        scan_rows(path, TASKS)
 
 
 def test_a_pipe_is_no_card(tmp_path):

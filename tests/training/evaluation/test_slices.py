@@ -175,3 +175,20 @@ def test_few_numbers_are_values_of_their_own() -> None:
     }
     texts = slice_columns(numbered(["nan", "inf", "b", 4, math.nan]), ["price"])["price"]
     assert list(texts) == ["4", NO_VALUE, "b", "inf", "nan"]
+
+
+def test_numbers_in_csv_are_numbers_too() -> None:
+    texts = [*(f" {n}.5" for n in range(100)), "nan", "-inf", "Infinity", "", str(10**400)]
+    found = slice_columns(numbered(texts), ["price"])["price"]
+    assert {name: int(mask.sum()) for name, mask in found.items()} == {
+        "0.5 to 25.25": 25,
+        "25.25 to 50": 25,
+        "50 to 74.75": 25,
+        "74.75 to 99.5": 25,
+        NO_VALUE: 5,
+    }
+
+
+def test_text_that_is_no_number_stays_as_it_is() -> None:
+    for texts in (["007", "7"], ["nan", "inf"], ["1", "x", "nan"]):
+        assert set(slice_columns(numbered(texts), ["price"])["price"]) == set(texts)

@@ -20,7 +20,7 @@ class YamlError(ValueError):
         line: where, counted from 1 in the text that was given; None where YAML does not say.
     """
 
-    def __init__(self, message: str, line: int | None) -> None:
+    def __init__(self, message: str, line: int | None = None) -> None:
         self.line = line
         super().__init__(message)
 

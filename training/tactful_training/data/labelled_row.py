@@ -118,6 +118,7 @@ class RowParser:
     def _labels(self, values: dict[str, Any]) -> dict[str, Decided]:
         """Take the labels out of ``values``, nested or in columns of their own."""
         given = values.pop("labels", None)
+        joined = isinstance(given, str) and not given.lstrip().startswith("{")
         if self._columns is not None:
             if isinstance(given, str):
                 given = self._split(given)
@@ -135,7 +136,10 @@ class RowParser:
             if name in self._tasks_of and name not in self._tasks:
                 task = self._tasks_of[name][0]
                 raise RowError(f"unknown task {name!r}: it is a label of {task!r}")
-            self.stated.add(_known("task", name, self._tasks))
+            task = _known("task", name, self._tasks)
+            # Where the labels of all tasks are joined, one that never occurs may not be meant.
+            if not joined or given[name]:
+                self.stated.add(task)
         return {name: _decided(given.get(name), task) for name, task in self._tasks.items()}
 
     def _split(self, text: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tactful.batch.arrow_values import column_values, is_broken
-from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect
+from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect, why_no_record
 from tactful.reading.tasks import Tasks, one_form
 from tactful_training.data.label_cells import LabelColumns, RowError, nearest, parse_json
 from tactful_training.data.labelled_row import Row, RowParser
@@ -118,6 +118,10 @@ def scan_rows(
             if task.name not in parser.stated:
                 hint = "" if table is None else table.hint(task)
                 lacking[task.name] = _lacking(path, task.name, hint, others)
+            elif rows and table is not None and all(row.labels[task.name] is None for row in rows):
+                lacking[task.name] = (
+                    f"{path} has no labels of the task {task.name!r}: it is unknown in every row"
+                )
     return ScannedRows(path, rows, problems, lacking, {} if table is None else table.one_hot)
 
 
@@ -200,7 +204,10 @@ def _csv(
     columns = [one_form(name) for name in dialect.columns]
     records = []
     before = csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, strict=True)
+    # Lines end as the first one does, as for a batch job: no other end begins a row.
+    newline = "\n" if dialect.line_end == b"\n" else ""
+    lines = io.StringIO(text, newline=newline)
+    reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
     try:
         next(cells for cells in reader if cells)  # the names of the columns
         start = reader.line_num + 1  # a record may span lines; name the one it starts on
@@ -213,7 +220,9 @@ def _csv(
             else:
                 records.append(_Record(place, dict(zip(columns, cells, strict=False))))
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}") from error
+        raise DataError(
+            f"{path}:{reader.line_num}: not valid CSV: {why_no_record(error)}"
+        ) from error
     finally:
         csv.field_size_limit(before)
     return columns, iter(records)

@@ -8,6 +8,7 @@ too few rows says too little to be ranked: it is listed as too small.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,6 +31,9 @@ LEAST_ROWS = 50
 _MOST_VALUES = 30
 # Words of a reply: a line, two or three sentences, a paragraph, a letter.
 _LENGTHS = (0, 15, 30, 60)
+# A number as text; 007 is a name.
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NO_NUMBERS = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,7 @@ def _values(rows: Sequence[Row], name: str) -> int:
 
 
 def _column(rows: Sequence[Row], name: str) -> list[str]:
-    values = [_value(row.columns.get(name)) for row in rows]
+    values = [_value(value) for value in _numbers([row.columns.get(name) for row in rows])]
     present = [value for value in values if value is not None]
     numeric = all(isinstance(each, int | float) and not isinstance(each, bool) for each in present)
     if not numeric or len(set(present)) <= _MOST_VALUES:
@@ -206,6 +210,24 @@ def _column(rows: Sequence[Row], name: str) -> list[str]:
     names = [f"{low} to {high}" for low, high in pairwise(texts)] or texts
     places = iter(np.searchsorted(edges[1:-1], numbers))
     return [NO_VALUE if value is None else names[next(places)] for value in values]
+
+
+def _numbers(values: list[Any]) -> list[Any]:
+    """Of a column of CSV, where every cell is text, the numbers if it holds nothing else."""
+    texts = {value for value in values if isinstance(value, str) and value.strip()}
+    numbers = {text: _number(text) for text in texts if _NUMBER.fullmatch(text.strip())}
+    rest = {text: math.nan for text in texts if text.strip().casefold() in _NO_NUMBERS}
+    if not numbers or len(numbers) + len(rest) < len(texts):
+        return values
+    known = numbers | rest
+    return [known.get(value, value) if isinstance(value, str) else value for value in values]
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def _value(value: Any) -> Any:
