@@ -48,7 +48,8 @@ class Reference:
         scores: task to label to counts of its scores in ten equal bins from 0 to 1.
         lengths: ``replies`` and ``contexts`` to ``edges`` (in words; the last bin is open) and
             ``counts``, one more.
-        words: ``replies`` and ``contexts`` to the uses of the most frequent words.
+        words: ``replies`` and ``contexts`` to the uses of the most frequent words, those with
+            capitals left out.
         all_words: ``replies`` and ``contexts`` to the uses of all words.
     """
 

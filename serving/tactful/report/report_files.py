@@ -11,10 +11,11 @@ from typing import Any
 
 from tactful.errors import ReportError
 from tactful.report.bundle_facts import find_facts, with_files
+from tactful.report.figure_table import as_csv
 from tactful.report.figures import Figures, make_figures, usable_facts
 from tactful.report.report_command import ReportOptions
 from tactful.report.report_page import page
-from tactful.report.report_tables import as_csv, tables
+from tactful.report.report_tables import tables
 from tactful.report.scored_rows import ScoredFiles
 from tactful.report.table_reading import read_table
 from tactful.storage import written_aside

@@ -12,11 +12,11 @@ from markupsafe import Markup
 from tactful.report.charts import charts
 from tactful.report.distress import THRESHOLD
 from tactful.report.drift import ADVICE
+from tactful.report.figure_table import Cell, Table, share
 from tactful.report.figures import MISSED_LISTED, Figures
 from tactful.report.intervals import proportion
 from tactful.report.label_roles import ANSWERS, spoken
 from tactful.report.missed_opportunities import Missed
-from tactful.report.report_tables import Cell, Table, share
 from tactful.report.stock_phrases import STOCK_FROM, STOCK_FROM_ONE
 
 # What no HTML document may hold: control characters, and halves of surrogate pairs.

@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
 
-from tactful.batch.csv_format import defused
 from tactful.report.coaching import AgentPage
+from tactful.report.figure_table import Cell, Form, Table, share
 from tactful.report.figures import Figures
-from tactful.report.intervals import Estimate
 from tactful.report.label_roles import STRATEGIES, spoken
 from tactful.report.overview import Groups
 
-Form = Literal["text", "share", "count", "number", "seconds"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell of a table.
-
-    Attributes:
-        value: what it holds; None where that is not known or not shown.
-        form: how a number is written.
-        low: lower end of its 95% interval.
-        high: upper end.
-        n: how many replies it rests on.
-    """
-
-    value: float | str | None
-    form: Form = "text"
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose first column names its rows.
-
-    Attributes:
-        name: its name in the CSV file, and its id on the page.
-        caption: what it shows.
-        columns: heads of all columns.
-        rows: cells, each row as long as ``columns``.
-        shaded: whether the page shades shares by their size, row by row.
-    """
-
-    name: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    shaded: bool = False
-
-
-def share(estimate: Estimate | None) -> Cell:
-    """A share with its interval."""
-    if estimate is None:
-        return Cell(None, "share")
-    return Cell(estimate.value, "share", estimate.low, estimate.high, estimate.n)
+_GROUPS_WIDE = 8
 
 
 def tables(figures: Figures) -> dict[str, Table]:
@@ -98,26 +48,6 @@ def agent_table(page: AgentPage, figures: Figures) -> Table:
     ]
     columns = ("strategy", "in own words", "team", "beyond chance", "with stock phrases")
     return Table(f"agent: {page.name}", f"Strategies of {page.name}", columns, tuple(rows))
-
-
-def as_csv(named: Mapping[str, Table]) -> str:
-    """All tables, one cell a line; safe to be opened as a spreadsheet."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["table", "row", "column", "value", "low", "high", "n"])
-    for table in named.values():
-        for row in table.rows:
-            for column, cell in zip(table.columns[1:], row[1:], strict=True):
-                numbers = [cell.value, cell.low, cell.high, cell.n]
-                line = [table.name, str(row[0].value), column, *map(_written, numbers)]
-                writer.writerow([defused(each) for each in line])
-    return text.getvalue()
-
-
-def _written(value: float | str | None) -> str:
-    if value is None:
-        return ""
-    return str(round(value, 6)) if isinstance(value, float) else str(value)
 
 
 def _number(value: float | None, form: Form = "number") -> Cell:
@@ -162,24 +92,32 @@ def _overview(figures: Figures) -> Iterator[Table]:
         yield from _by_week(overview.weeks)
 
 
-def _by_group(name: str, groups: Groups) -> Iterator[Table]:
-    for task in groups.shown[0].rates:
-        columns = ["label", *(group.name for group in groups.shown)]
-        rows = [(Cell("replies"), *(Cell(group.replies, "count") for group in groups.shown))]
-        for label in groups.shown[0].rates[task]:
-            cells = (share(group.rates[task][label].seen) for group in groups.shown)
-            rows.append((Cell(spoken(label)), *cells))
-        yield Table(f"{name}-{task}", f"By {name}: {task}", tuple(columns), tuple(rows), True)
-        if any(each.adjusted for group in groups.shown for each in group.rates[task].values()):
-            adjusted = [
-                (
-                    Cell(spoken(label)),
-                    *(share(group.rates[task][label].adjusted) for group in groups.shown),
+def _by_group(role: str, groups: Groups) -> Iterator[Table]:
+    """Rates by channel or team, some columns at a time: as many as a printed page takes."""
+    adjusted = any(
+        each.adjusted
+        for group in groups.shown
+        for labels in group.rates.values()
+        for each in labels.values()
+    )
+    for kind in ("seen", "adjusted") if adjusted else ("seen",):
+        for task in groups.shown[0].rates:
+            for number, start in enumerate(range(0, len(groups.shown), _GROUPS_WIDE), 1):
+                shown = groups.shown[start : start + _GROUPS_WIDE]
+                rows = [(Cell("replies"), *(Cell(group.replies, "count") for group in shown))]
+                for label in shown[0].rates[task]:
+                    cells = (share(getattr(group.rates[task][label], kind)) for group in shown)
+                    rows.append((Cell(spoken(label)), *cells))
+                part = f" ({number})" if number > 1 else ""
+                errors = ", adjusted for the reader's errors" if kind == "adjusted" else ""
+                name = f"{role}-{task}" + ("" if kind == "seen" else "-adjusted")
+                yield Table(
+                    name + (f"-{number}" if number > 1 else ""),
+                    f"By {role}{errors}: {task}{part}",
+                    ("label", *(group.name for group in shown)),
+                    tuple(rows),
+                    shaded=True,
                 )
-                for label in groups.shown[0].rates[task]
-            ]
-            caption = f"By {name}, adjusted for the reader's errors: {task}"
-            yield Table(f"{name}-{task}-adjusted", caption, tuple(columns), tuple(adjusted), True)
 
 
 def _by_week(weeks: Groups) -> Iterator[Table]:

@@ -62,7 +62,7 @@ class ScoredTable:
         response: seconds from the customer's message to the reply, likewise; ``[R]``.
         outcome: likewise; ``[R]``.
         wordings: the sentences that carry labels.
-        reply_vocabulary: word to number of its uses in replies.
+        reply_vocabulary: word without capitals to number of its uses in replies.
         context_vocabulary: likewise in contexts.
     """
 

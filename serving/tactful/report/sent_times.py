@@ -15,6 +15,8 @@ _MILLISECONDS_FROM = 1e11
 def sent_time(value: object, zone: tzinfo | None, now: float) -> tuple[float, Fault | None]:
     """Seconds since 1970 of a cell, and what is wrong with it; NaN where it cannot be used.
 
+    Nothing was sent before 1970.
+
     Args:
         value: ISO 8601 text, or a number of seconds or milliseconds since 1970.
         zone: of times that have none; None leaves them out.
@@ -36,6 +38,8 @@ def sent_time(value: object, zone: tzinfo | None, now: float) -> tuple[float, Fa
             seconds = moment.timestamp()
         except (OverflowError, ValueError):
             return math.nan, "unreadable"
+    if seconds < 0:
+        return math.nan, "unreadable"
     return (math.nan, "future") if seconds > now else (seconds, None)
 
 

@@ -86,9 +86,10 @@ class _Columns:
             (row.reply, self.words, of_replies),
             (row.context, self.context_words, of_contexts),
         ):
-            words = _WORD.findall(text.casefold())
+            words = _WORD.findall(text)
             lengths.append(len(words))
-            vocabulary.update(words)
+            # Those with a capital are names too often, which are nobody's business later.
+            vocabulary.update([word for word in words if word.islower()])
             if len(vocabulary) > _MANY_WORDS:
                 for word in [word for word, uses in vocabulary.items() if uses == 1]:
                     del vocabulary[word]
@@ -205,11 +206,11 @@ def _assembled(columns: _Columns, intake: Intake, known: Labels) -> ScoredTable:
     order = {}
     for task in (STRATEGIES, TONE):
         found = {label for of, label in columns.labels if of == task}
+        names: Collection[str] = known.get(task, ())
         # Where scores were not kept, a label that nobody used is known from elsewhere only.
-        shipped = found and not columns.scores and found <= MEANINGS[task].keys()
-        order[task] = in_order(
-            task, found.union(known.get(task) or (MEANINGS[task] if shipped else ()))
-        )
+        if not names and not columns.scores and found <= MEANINGS[task].keys():
+            names = MEANINGS[task] if found or task == STRATEGIES else ()
+        order[task] = in_order(task, found.union(names))
     place = np.zeros(len(columns.labels), np.int64)  # label as it came → column of its task
     single = np.zeros(len(columns.labels), np.bool_)
     for (task, label), index in columns.labels.items():

@@ -99,6 +99,8 @@ def test_a_report_is_a_reference_for_the_next(made_up, figures_of, tmp_path):
 def test_a_reference_goes_to_json_and_back(made_up, table_of):
     found = reference_of(table_of(made_up(100, 2)))
     assert read_reference(json.loads(json.dumps(found.to_dict())), "it") == found
+    words = {*found.words["replies"], *found.words["contexts"]}
+    assert all(word.islower() for word in words)  # names are nobody's business
     assert sum(found.scores["tone"]["warm"]) == found.replies == 100
 
 

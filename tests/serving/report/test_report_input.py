@@ -94,8 +94,13 @@ def test_times_are_iso_8601_or_seconds(cell, seconds):
     assert sent_time(cell, None, 2e9) == (seconds, None)
 
 
+@pytest.mark.parametrize("cell", ["01/02/2026", "0001-01-01T00:00:00Z", -5, 1e300, True, "soon"])
+def test_other_times_are_unreadable_or_to_come(cell):
+    assert sent_time(cell, None, 2e9)[1] in ("unreadable", "future")
+
+
 def test_of_two_bundles_the_one_that_read_most_counts(figures_of, row):
-    rows = [row("Sorry.", {"apology": "Sorry"}, bundle="other@1")] * 3 + [row()] * 5
+    rows = [row("I am sorry.", {"apology": "sorry"}, bundle="other@1")] * 3 + [row()] * 5
     figures = figures_of(rows)
     assert (figures.intake.bundle, figures.intake.replies) == ("tactful@0123456789ab", 5)
     assert notes(figures)["other_bundle"].rows == 3
