@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from tactful import BundleError, Classifier
 from tactful.bundle.goldens import goldens_to_jsonl, make_goldens
-from tactful.bundle.manifest import describe_files, manifest_bytes, manifest_digest
+from tactful.bundle.manifest_check import describe_files, manifest_bytes, manifest_digest
 from tactful.bundle.writing import write_bundle
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.encoding import EncodingLimits

@@ -43,13 +43,13 @@ sys.meta_path.insert(0, Missing())
 import tactful
 
 for module in pkgutil.walk_packages(tactful.__path__, "tactful."):
-    if not module.name.startswith(("tactful.server.", "tactful.client")):
+    if not module.name.startswith(("tactful.server.", "tactful.client", "tactful.report.")):
         importlib.import_module(module.name)
 """
 
 
 def test_every_module_loads_with_the_base_install_alone() -> None:
-    """But those of the service and its client, which need theirs at once."""
+    """But those of the service, its client and the report, which need theirs at once."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
     (light,) = (each for each in contracts if each["id"] == "light")

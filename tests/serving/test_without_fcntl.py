@@ -19,7 +19,7 @@ assert classifier.classify("I am so sorry").strategies[0].label == "apology"
 (folder / "in.jsonl").write_text('{"reply": "sorry"}\\n' * 5)
 assert batch.score(folder / "in.jsonl", folder / "out.jsonl", bundle, part_rows=2).rows == 5
 
-from tactful.bundle.manifest import MANIFEST
+from tactful.bundle.manifest_check import MANIFEST
 from tactful.bundle.writing import write_bundle
 from tactful.storage import locked
 files = {path.name: path.read_bytes() for path in bundle.iterdir() if path.name != MANIFEST}

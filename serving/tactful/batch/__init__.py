@@ -19,10 +19,10 @@ from tactful.errors import JobError, TooManyErrorsError
 
 if TYPE_CHECKING:
     from tactful.batch.job import score
-    from tactful.batch.job_summary import Summary
+    from tactful.batch.job_progress_and_summary import Summary
 
 __all__ = ["JobError", "Summary", "TooManyErrorsError", "score"]
-_HOMES = {"score": "tactful.batch.job", "Summary": "tactful.batch.job_summary"}
+_HOMES = {"score": "tactful.batch.job", "Summary": "tactful.batch.job_progress_and_summary"}
 
 
 def __getattr__(name: str) -> Any:

@@ -37,8 +37,8 @@ from tactful.batch.job_parts import (
     open_reader,
     plan_parts,
 )
+from tactful.batch.job_progress_and_summary import JobProgress, PartReport, Summary, summarize
 from tactful.batch.job_spec import JobSpec, Part, Target
-from tactful.batch.job_summary import JobProgress, PartReport, Summary, summarize
 from tactful.batch.job_workspace import DamagedError, Workspace, was_made, writing
 from tactful.batch.jsonl_format import exact_number
 from tactful.batch.parquet_format import ParquetReader, stored_tables, typed_tables, write_parquet

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tactful.batch.column_types import add_columns, type_of
 from tactful.batch.csv_format import CsvReader
+from tactful.batch.job_progress_and_summary import PartReport
 from tactful.batch.job_spec import JobSpec, Part, Row, Source
-from tactful.batch.job_summary import PartReport
 from tactful.batch.jsonl_format import JsonlReader, json_line
 from tactful.batch.parquet_format import ParquetReader, write_part
 from tactful.batch.score_command import DEFAULT_CONTEXT, ResultOptions

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from tactful.batch.job_progress_and_summary import PartReport
 from tactful.batch.job_spec import Part, differences
-from tactful.batch.job_summary import PartReport
 from tactful.errors import JobError
 from tactful.storage import (
     SyncedFile,

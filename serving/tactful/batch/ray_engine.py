@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 from tactful.batch.job import Write
 from tactful.batch.job_parts import PartScorer
+from tactful.batch.job_progress_and_summary import PartReport
 from tactful.batch.job_spec import JobSpec, Part
-from tactful.batch.job_summary import PartReport
 from tactful.bundle.loading import Bundle
 from tactful.classifier import Classifier
 from tactful.errors import JobError, MissingExtraError, TactfulError

@@ -114,7 +114,7 @@ def score(
     from rich.console import Console
 
     from tactful import batch
-    from tactful.batch.job_summary import render_summary
+    from tactful.batch.job_progress_and_summary import render_summary
 
     if json_output and output == STANDARD:
         raise InputError(

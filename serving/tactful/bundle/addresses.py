@@ -14,7 +14,7 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from tactful.bundle.manifest import FILES, MAX_BUNDLE_BYTES, is_ignored
+from tactful.bundle.manifest_check import FILES, MAX_BUNDLE_BYTES, is_ignored
 from tactful.bundle.mlflow_store import fetched
 from tactful.errors import BundleError
 

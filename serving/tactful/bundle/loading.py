@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tactful.bundle.addresses import absolute, read_files
 from tactful.bundle.goldens import Golden, check_goldens, goldens_from_jsonl
-from tactful.bundle.manifest import checked_manifest
+from tactful.bundle.manifest_check import checked_manifest
 from tactful.bundle.onnx_check import external_data
 from tactful.errors import BundleError
 from tactful.reading.decisions import Heads

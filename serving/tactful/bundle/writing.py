@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tactful.bundle.loading import Bundle
-from tactful.bundle.manifest import (
+from tactful.bundle.manifest_check import (
     CONTENT_FILES,
     FILES,
     FORMAT,

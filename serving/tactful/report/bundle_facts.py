@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tactful.bundle.addresses import read_files
-from tactful.bundle.manifest import checked_manifest
+from tactful.bundle.manifest_check import checked_manifest
 from tactful.errors import BundleError
 from tactful.options import DEFAULT_BUNDLE
 from tactful.reading.decisions import Heads

@@ -10,7 +10,7 @@ import pytest
 
 from tactful import BundleError, Classifier
 from tactful.bundle import addresses
-from tactful.bundle.manifest import FILES
+from tactful.bundle.manifest_check import FILES
 
 Problems = Callable[[Path], str]
 Member = tuple[str, bytes | str, bytes]

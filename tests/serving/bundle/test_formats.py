@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tactful import Classifier
-from tactful.bundle.manifest import FORMAT
+from tactful.bundle.manifest_check import FORMAT
 
 DATA = Path(__file__).parent / "data"
 FORMATS = sorted(DATA.glob("format-*"))

@@ -12,7 +12,7 @@ import pytest
 
 from tactful import BundleError, Classifier
 from tactful.bundle.loading import Bundle
-from tactful.bundle.manifest import CONTENT_FILES, FILES
+from tactful.bundle.manifest_check import CONTENT_FILES, FILES
 
 Rehash = Callable[..., None]
 Problems = Callable[[Path], str]

@@ -13,13 +13,13 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 from rich.console import Console
-from tactful_training.run import TrainingResult, train
 
 from tactful import BundleError, Classifier
 from tactful.bundle.mlflow_store import shown_uri, sqlite_file, sqlite_uri, tracking_uri
 from tactful_training.config.config_schema import Config
 from tactful_training.registry.mlflow_tracker import Tracker
 from tactful_training.run_summary import print_summary
+from tactful_training.training_run import TrainingResult, train
 
 
 @pytest.fixture
