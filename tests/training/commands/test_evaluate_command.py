@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import typer
 from click.testing import Result
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from tactful.errors import BundleError
@@ -143,6 +146,25 @@ def run_raising(bundle: Path, *arguments: object) -> None:
     result = run(bundle, *arguments)
     assert result.exception is not None
     raise result.exception
+
+
+def test_a_column_of_strange_numbers_can_be_sliced(sound_bundle: Path, tmp_path: Path) -> None:
+    prices: list[Any] = [math.nan, math.inf, -math.inf, None, *map(float, range(76))]
+    labels = {"tone": ["warm"] * 80, "reply": ["I am so sorry, friend."] * 80}
+    table = pa.table({"id": list(map(str, range(80))), **labels, "price": prices})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    huge = [{**row, "price": 2**63 + 2**60 * n} for n, row in enumerate(rows("x", copies=16))]
+    for file, values in (
+        (tmp_path / "rows.parquet", ["(none)", "0 to 18.75"]),
+        (write_rows(tmp_path / "rows.jsonl", huge), ["9.22337e+18 to 3.19936e+19"]),
+    ):
+        arguments = ["--data", file, "--slice", "price"]
+        shown = run(sound_bundle, *arguments)
+        assert shown.exit_code == 0, shown.exception
+        content = json.loads(run(sound_bundle, *arguments, "--json").stdout)
+        found = content["slices"]["tasks"]["tone"]["price"]
+        assert set(values) <= set(found)
+        assert not [name for name in found if "nan" in name or "inf" in name]
 
 
 def test_data_of_other_tasks_or_labels_is_refused(sound_bundle: Path, data_set: Path) -> None:

@@ -26,7 +26,9 @@ from tactful import BundleError, Classifier
 from tactful.bundle.writing import write_bundle
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.commands.compare import compare
+from tactful_training.commands.evaluate import evaluate
 from tactful_training.commands.promote import promote
+from tactful_training.commands.thresholds import thresholds
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError, DataError, RunError
 from tactful_training.registry.model_registration import register
@@ -310,6 +312,22 @@ def test_rows_that_lack_a_task_promote_nothing(here: dict[str, Any], tmp_path: P
     told = run(compare, "models:/tactful/1", "models:/tactful/2", "--data", str(file))
     assert told.exit_code == 0, told.exception
     assert "no labels of the task 'mood'" in told.stderr
+
+
+def test_every_command_takes_an_address_in_the_registry(here: dict[str, Any]) -> None:
+    data, address = str(here["good"].inputs.data.folder), "models:/tactful@champion"
+    behind = f"runs:/{here['good'].tracking_run}/bundle"
+    _, decision = decided("--challenger", "2", "--champion", behind, "--dry-run")
+    assert decision["champion"] == behind
+    measured = run(evaluate, "--bundle", address, "--data", data, "--json")
+    assert json.loads(measured.stdout)["n"] == 48
+    policy = ["--policy", "sorry: recall>=0.1"]
+    result = run(thresholds, "--bundle", address, "--data", data, *policy, "--json")
+    content = json.loads(result.stdout)
+    assert Path(content["out"]) == Path("models/tactful-0.1.1")
+    new = Classifier.load(content["out"]).bundle
+    assert new.manifest["derived_from"] == here["good"].bundle
+    shutil.rmtree("models")
 
 
 def test_two_promotions_at_once_are_one(here: dict[str, Any]) -> None:

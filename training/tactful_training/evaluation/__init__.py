@@ -1,5 +1,5 @@
 """How good a bundle is.
 
-In come labelled rows and what a bundle says of them; out go figures with 95% intervals, on slices,
-beside a baseline, or of two bundles compared on the same rows.
+In come labelled rows and what a bundle decides on them; out go figures with 95% intervals, of the
+whole, on slices, or of two bundles compared on the same rows.
 """
