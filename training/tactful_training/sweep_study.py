@@ -31,7 +31,7 @@ from tactful_training.fitting.resuming import WorkFolder, open_work_folder
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.registry.mlflow_tracker import RUN_KIND, Tracker
 from tactful_training.registry.tracked_training import TrackedRun
-from tactful_training.training_run import begin, fit_weights
+from tactful_training.training_run import begin, fit_weights, warn
 
 DATABASE = Path("sweeps.db")
 """Holds the studies, in the working folder."""
@@ -191,7 +191,7 @@ def _try(
         raise
     except (Exception, SystemExit) as error:  # no memory, a library's own: other settings may do
         said = str(error) if isinstance(error, TactfulError) else f"{type(error).__name__}: {error}"
-        _warn(console, said)
+        warn(console, said)
         study.tell(trial, state=TrialState.FAIL)
 
 
@@ -221,7 +221,7 @@ def _requeue_interrupted(study: optuna.Study, console: Console) -> None:
         before = trial.user_attrs.get(_CUT_OFF, 0) + (not trial.user_attrs.get(_BY_HAND))
         if before > RETRIES:  # it counts as one that ended
             settings = ", ".join(f"{key} {_text(value)}" for key, value in trial.params.items())
-            _warn(
+            warn(
                 console,
                 f"{settings}: the process died {before} times in this training (is there enough "
                 "memory?); it counts as failed and is not tried again",
@@ -232,10 +232,6 @@ def _requeue_interrupted(study: optuna.Study, console: Console) -> None:
             if trial.params:
                 study.enqueue_trial(trial.params, user_attrs={_CUT_OFF: before})
         study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _warn(console: Console, line: str) -> None:
-    console.print(f"warning: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _ended(study: optuna.Study) -> int:
