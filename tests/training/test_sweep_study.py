@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,6 +104,7 @@ def test_a_space_that_makes_no_config_is_refused_before_anything_runs(
 
 POISONED = """
 import os, pathlib, signal, sys
+import mlflow
 from rich.console import Console
 from tactful_training import sweep_study
 
@@ -122,7 +122,12 @@ def fit(config, inputs, work, on_epoch, console):
     return fitted(config, inputs, work, told, console)
 
 fitted, sweep_study.fit_weights = sweep_study.fit_weights, fit
-print(sweep_study.sweep(sys.argv[1], console=Console(width=400)).trials)
+for _ in range(int(sys.argv[2])):  # the same command again, in a process of its own
+    child = os.fork()
+    if child == 0:
+        print(sweep_study.sweep(sys.argv[1], console=Console(width=400)).trials, flush=True)
+        os._exit(0)
+    print("ended by", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -137,17 +142,18 @@ def test_a_training_that_kills_its_process_is_given_up_and_the_others_go_on(
     config: Path, workplace: Path
 ) -> None:
     set_trials(config, 2)
-    command = [sys.executable, "-c", POISONED, str(config)]
-    for _ in range(RETRIES + 1):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        assert "is not tried again" not in done.stdout
+    command = [sys.executable, "-c", POISONED, str(config), str(RETRIES + 2)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    *_, last, end = parts = done.stdout.split("ended by ")
+    assert [each.split()[0] for each in parts[1:]] == ["-9"] * (RETRIES + 1) + ["0"], done.stderr
+    assert end == "0\n"
     poison = (workplace / "poison").read_text()
-    assert f"learning_rate {poison}: the process died {RETRIES + 1} times" in done.stdout
-    assert "it counts as failed and is not tried again" in done.stdout
-    assert done.stdout.endswith("\n2\n")
+    assert f"training.learning_rate {poison}" in last
+    assert f": the process died {RETRIES + 1} times in this training" in last
+    assert "it counts as failed and is not tried again" in last
+    assert last.endswith("\n2\n")
+    assert done.stdout.count("is not tried again") == 1
 
 
 def test_a_training_that_runs_out_of_memory_fails_alone(
