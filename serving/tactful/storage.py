@@ -38,12 +38,16 @@ def locked(path: Path, *, refusal: Exception | None = None) -> Iterator[None]:
     path = Path(os.path.abspath(path))
     lock = FileLock(path, thread_local=False)
     while not lock.is_locked:
-        with contextlib.suppress(FileNotFoundError):  # a holder who went removed the folder
+        try:
             _make(path.parent, made)
-            try:
-                lock.acquire(blocking=refusal is None)
-            except Timeout as error:
-                raise (refusal or error) from None
+            lock.acquire(blocking=refusal is None)
+        except Timeout as error:
+            raise (refusal or error) from None
+        except FileNotFoundError:
+            pass  # a holder who went removed the folder
+        except FileExistsError:  # or removed it while it was made: there, and then no folder
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
     try:
         yield
     finally:

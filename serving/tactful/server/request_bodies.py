@@ -49,7 +49,7 @@ async def read_json(request: Request, settings: Settings) -> Any:
         )
     if not _is_json(request.headers.get("content-type", "")):
         raise RequestError("not_json", "the header Content-Type must be application/json, in UTF-8")
-    body = (await _read_body(request, settings)).removeprefix(b"\xef\xbb\xbf")
+    body = await _read_body(request, settings)
     try:
         return (
             await asyncio.to_thread(strict_json, body) if len(body) > _LARGE else strict_json(body)

@@ -142,12 +142,6 @@ def test_json_may_name_its_character_set(http):
         assert answer.status_code == 200, kind
 
 
-def test_a_byte_order_mark_before_the_body_is_passed_over(http):
-    body = b'\xef\xbb\xbf{"reply": "sorry"}'
-    answer = http.post("/v1/label", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 200
-
-
 @pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP", "identity, zstd", "none"])
 def test_a_compressed_body_is_told_what_to_do(http, encoding):
     headers = {"content-type": "application/json", "content-encoding": encoding}
