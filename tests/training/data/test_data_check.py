@@ -55,7 +55,7 @@ def shipped_report():
 
 def test_the_shipped_data_set_is_sound(shipped_report):
     assert shipped_report.findings == ()
-    assert [counts.rows for counts in shipped_report.splits.values()] == [6945, 1148, 1074]
+    assert [counts.rows for counts in shipped_report.splits.values()] == [13730, 1738, 1689]
 
 
 def test_the_card_of_the_shipped_data_set_states_its_counts(shipped_report):
@@ -259,9 +259,9 @@ def test_load_dataset_reads_the_shipped_folder_as_it_stands(tmp_path, monkeypatc
     monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
     loaded = datasets.load_dataset(str(SHIPPED), cache_dir=str(tmp_path))
     assert {name: len(rows) for name, rows in loaded.items()} == {
-        "train": 6945,
-        "validation": 1148,
-        "test": 1074,
+        "train": 13730,
+        "validation": 1738,
+        "test": 1689,
     }
     first = loaded["train"][0]
     span = first["evidence"][0]
