@@ -32,8 +32,10 @@ help: ## say what the targets do
 train: $(VENV)/.train ## train the default config on the shipped data: models/tactful, mlflow.db
 	$(BIN)/tactful train $(CONFIG) $(ARGS)
 
+# Files go to as many processes as there are processors, each with one thread for its arithmetic:
+# a test alone uses one, and most of its time is starting programs.
 test: $(VENV)/.dev ## run the tests; some of them: make test ARGS="-k cards"
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile $(ARGS)
 
 # What MLflow, a service with the extra registry, and Spark have installed: nothing of training.
 mlflow-test: $(VENV)/.dev ## registered models in environments without torch; that of Spark needs Java
@@ -149,9 +151,7 @@ data_sets/epitome-%/test.jsonl: | $(VENV)/.train
 
 .PRECIOUS: data_sets/epitome-%/test.jsonl
 
-release: $(VENV)/.train ## dist/: the wheel, and models/tactful as an archive with its sha256
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
-		--build-constraint constraints.txt --wheel-dir dist .
+release: $(VENV)/.train ## dist/: a wheel that carries models/tactful, and that as an archive with sha256
 	$(BIN)/python -m tactful_training.bundling.release models/tactful dist
 
 clean: ## remove .venv, dist and caches; keeps models, runs and mlflow.db

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, overload
 
+from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.bundle.loading import Bundle
 from tactful.errors import InputError
 from tactful.reading.encoding import Pair
@@ -49,17 +51,21 @@ class Classifier:
         return self._bundle
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int | None = None) -> Classifier:
+    def load(cls, path: str | Path | None = None, *, threads: int | None = None) -> Classifier:
         """Load and verify a bundle.
 
         Args:
             path: a bundle's folder, its ``.tar.gz`` archive, or a model in MLflow
-                (``models:/tactful@champion``, extra ``registry``).
+                (``models:/tactful@champion``, extra ``registry``). By default what
+                ``$TACTFUL_BUNDLE`` names, then ``models/tactful`` in the working folder, then the
+                model that the package carries where it was installed from a release.
             threads: threads of one run; by default the processors this process may use.
 
         Raises:
             BundleError: lists everything that is wrong with it.
         """
+        if path is None:
+            path = os.environ.get("TACTFUL_BUNDLE") or DEFAULT_BUNDLE
         return cls(Bundle.load(path, threads=threads))
 
     def classify(self, reply: str, context: str | None = None) -> Reading:

@@ -21,8 +21,9 @@ from rich.markup import escape
 
 import tactful
 from tactful.batch.score_command import score
+from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.errors import InputError, TactfulError
-from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful.options import BundleOption, JsonOption
 from tactful.report.report_command import report
 from tactful.server.serve_command import serve
 

@@ -190,7 +190,6 @@ def options_table(options: type) -> str:
 
 
 # `str`, not `Path`: a registry URI is no file name.
-DEFAULT_BUNDLE = "models/tactful"
 BUNDLE_HELP = "The model bundle: a folder, a .bundle.tar.gz archive or models:/tactful@champion."
 BundleOption = Annotated[
     str,

@@ -44,8 +44,9 @@ from tactful.batch.jsonl_format import exact_number
 from tactful.batch.parquet_format import ParquetReader, stored_tables, typed_tables, write_parquet
 from tactful.batch.score_command import STANDARD, ResultOptions, RunOptions
 from tactful.batch.table_formats import Format, compressing
+from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.errors import ColumnTakenError, JobError, TooManyErrorsError
-from tactful.options import DEFAULT_BUNDLE, declared
+from tactful.options import declared
 from tactful.output.flat_rows import FlatRows, Scores
 from tactful.storage import SyncedFile, written_aside
 

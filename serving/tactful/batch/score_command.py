@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from tactful.batch.table_formats import Format
+from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.csv_dialect import parse_delimiter
 from tactful.errors import InputError, JobError
 from tactful.options import (
-    DEFAULT_BUNDLE,
     DELIMITER_HELP,
     BundleOption,
     JsonOption,

@@ -1,7 +1,9 @@
 """Where bundles come from: the one place that resolves their addresses.
 
 A folder, a ``.tar.gz`` archive or a model in MLflow (``models:/tactful@champion``, ``runs:/…``)
-becomes the bytes of its files; whether they are those of a bundle, `manifest` says.
+becomes the bytes of its files; whether they are those of a bundle, `manifest_check` says. The
+default model is looked for in the working folder first, then in the package, which carries one
+where it was installed from a release.
 """
 
 from __future__ import annotations
@@ -20,9 +22,13 @@ from tactful.errors import BundleError
 
 Files = dict[str, bytes]
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+DEFAULT_BUNDLE = "models/tactful"
+"""What is read where no bundle is named."""
+SHIPPED = Path(__file__).resolve().parents[1] / "_shipped"
+"""Where the wheel of a release carries `DEFAULT_BUNDLE`; in a checkout there is no such folder."""
 HOW_TO_GET_ONE = (
-    "train one with `tactful train` (in a clone: `make train`), or name a bundle with --bundle "
-    "or $TACTFUL_BUNDLE"
+    "train one with `tactful train` (in a clone: `make train`), install the wheel of a release, "
+    "which carries one, or name a bundle with --bundle or $TACTFUL_BUNDLE"
 )
 SCHEMES = ("models:/", "runs:/")
 
@@ -32,9 +38,16 @@ def is_registry_uri(address: object) -> bool:
     return str(address).startswith(SCHEMES)
 
 
+def located(address: str | Path) -> str | Path:
+    """The address itself, or that of the shipped model where it is the default and not there."""
+    shipped = SHIPPED / DEFAULT_BUNDLE
+    default = str(address) == DEFAULT_BUNDLE and not os.path.lexists(address)
+    return shipped if default and shipped.is_dir() else address
+
+
 def absolute(address: str | Path) -> str:
     """The address as it can be handed to another process; links of a path are followed."""
-    return str(address) if is_registry_uri(address) else str(Path(address).resolve())
+    return str(address) if is_registry_uri(address) else str(Path(located(address)).resolve())
 
 
 def read_files(address: str | Path) -> tuple[Files, list[str]]:
@@ -56,7 +69,7 @@ def read_files(address: str | Path) -> tuple[Files, list[str]]:
         if is_registry_uri(address):
             with fetched(str(address)) as folder:
                 return _read_folder(folder)
-        path = Path(address)
+        path = Path(located(address))
         if path.is_dir() and address != "":  # which as a path would be the working directory
             return _read_folder(path)
         if address == "" or not path.exists():

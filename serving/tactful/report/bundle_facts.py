@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tactful.bundle.addresses import read_files
+from tactful.bundle.addresses import DEFAULT_BUNDLE, located, read_files
 from tactful.bundle.manifest_check import checked_manifest
 from tactful.errors import BundleError
-from tactful.options import DEFAULT_BUNDLE
 from tactful.reading.decisions import Heads
 from tactful.report.adjusted_counts import Reliabilities, load_json, read_reliabilities
 from tactful.report.drift import Reference, read_reference
@@ -57,9 +56,8 @@ def find_facts(options: ReportOptions) -> BundleFacts:
     if address is not None:
         return _read(address, asked=True)
     try:
-        return (
-            _read(DEFAULT_BUNDLE, asked=False) if Path(DEFAULT_BUNDLE).is_dir() else BundleFacts()
-        )
+        there = Path(located(DEFAULT_BUNDLE)).is_dir()
+        return _read(DEFAULT_BUNDLE, asked=False) if there else BundleFacts()
     except BundleError:  # nobody asked for it
         return BundleFacts()
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.errors import TactfulError
-from tactful.options import BUNDLE_HELP, DEFAULT_BUNDLE, check_options, option
+from tactful.options import BUNDLE_HELP, check_options, option
 from tactful.server.fair_queue import BatchLimits
 
 TOKEN_VARIABLE = "TACTFUL_TOKEN"

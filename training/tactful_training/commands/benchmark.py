@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import DEFAULT_BUNDLE, BundleOption, JsonOption
+from tactful.bundle.addresses import DEFAULT_BUNDLE
+from tactful.options import BundleOption, JsonOption
 from tactful_training.commands.shared_options import (
     DataOption,
     SplitOption,

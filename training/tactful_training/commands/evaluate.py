@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import DEFAULT_BUNDLE, BundleOption, DelimiterOption, JsonOption
+from tactful.bundle.addresses import DEFAULT_BUNDLE
+from tactful.options import BundleOption, DelimiterOption, JsonOption
 from tactful_training.commands.shared_options import (
     DataOption,
     SliceOption,

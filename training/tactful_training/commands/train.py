@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import DEFAULT_BUNDLE
+from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful_training.commands.shared_options import SetOption, require_train_extra
 
 
