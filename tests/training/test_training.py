@@ -120,6 +120,34 @@ def test_a_row_that_utf8_cannot_hold_stops_no_training(
     print_summary(result, Console(file=shown, width=100))
 
 
+def test_parts_of_the_test_split_and_other_rows_are_measured_beside_it(
+    make_config: Make, workplace: Path, data_set: Path
+) -> None:
+    folder = shutil.copytree(data_set, workplace / "parted")
+    rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["origin"] = "old" if number < 30 else "new"
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = make_config(
+        data__folder=folder,
+        training__epochs=1,
+        evaluation__part_by="origin",
+        evaluation__further=f"{{elsewhere: {data_set / 'validation.jsonl'}}}",
+    )
+    run(config, workplace / "out")
+    card = (workplace / "out" / "README.md").read_text()
+    titles = "test (48 rows) | test, new (18 rows) | test, old (30 rows) | elsewhere (48 rows) |"
+    assert titles in card
+    [tracked] = runs_of(workplace)
+    for name, count in (("test, new", 18), ("test, old", 30), ("elsewhere", 48)):
+        [measured] = [
+            value
+            for path, value in tracked.data.metrics.items()
+            if path.startswith("beside/") and path.endswith("/n") and name[-3:] in path
+        ]
+        assert measured == count
+
+
 def test_the_same_seed_gives_the_same_model(make_config: Make, workplace: Path) -> None:
     models = []
     for _ in range(2):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 from rich.console import Console
@@ -17,8 +18,10 @@ from tactful_training.bundling.candidate_choice import Choice, choose_candidate
 from tactful_training.bundling.manifest_and_goldens import pack
 from tactful_training.bundling.model_card import RunRecord
 from tactful_training.config.config_schema import Config
+from tactful_training.data.data_set import LabelledData, load_labelled
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation.evaluation_results import Evaluation
+from tactful_training.evaluation.slices import slice_columns
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch, ProgressReport, epoch_line
 from tactful_training.fitting.hardware import choose_precision, device_for_training, prepare_process
@@ -79,6 +82,10 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
     check_target(out)
     prepare_process()
     inputs = load_training_inputs(config)
+    further = {
+        name: load_labelled(path, "test", inputs.tasks)
+        for name, path in config.evaluation.further.items()
+    }
     with open_work_folder(inputs.identity(config)) as work:
         tracked = TrackedRun(work)
         begin(config, inputs, work, tracked, console)
@@ -95,6 +102,7 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
             say(console, "evaluating on the validation and test splits")
             engine = choice.shipped.as_served(inputs.encoder.tokenizer)
             evaluations = evaluate(config, inputs, choice, engine)
+            beside = evaluate_beside(config, inputs, evaluations["test"], engine, further)
             record = RunRecord(
                 config=config,
                 inputs=inputs,
@@ -102,6 +110,7 @@ def train(config: Config, out: Path, *, console: Console) -> TrainingResult:
                 precision=str(work.state.precision),
                 choice=choice,
                 evaluations=evaluations,
+                beside=beside,
                 environment=environment,
                 commit=commit,
                 tracking_run=tracked.tracker.run_id,
@@ -234,6 +243,38 @@ def evaluate(
     if choice.shipped is not fp32:
         measured["fp32_test"] = on_test(fp32.as_served(inputs.encoder.tokenizer))
     measured["test"] = on_test(engine)  # last: what the model card speaks of
+    return measured
+
+
+def evaluate_beside(
+    config: Config,
+    inputs: TrainingInputs,
+    test: Evaluation,
+    engine: Engine,
+    further: Mapping[str, LabelledData],
+) -> dict[str, Evaluation]:
+    """Measure the parts of the test split that the config names, and rows of other sources.
+
+    Nothing is chosen by these figures: they tell whoever uses the model what to expect.
+
+    Args:
+        config: says by which column the test split is parted.
+        inputs: what was trained on.
+        test: what was measured on the test split.
+        engine: the model as it will be served.
+        further: rows of other sources by the name that they go by.
+    """
+    resamples, column = config.evaluation.resamples, config.evaluation.part_by
+    measured: dict[str, Evaluation] = {}
+    rows = inputs.rows["test"]
+    if column is not None and any(column in row.columns for row in rows):
+        for value, mask in slice_columns(rows, [column])[column].items():
+            part = test.answers.part(np.flatnonzero(mask).tolist())
+            measured[f"test, {value}"] = evaluate_answers(part, resamples=resamples)
+    for name, labelled in further.items():
+        measured[name] = evaluate_classifier(
+            Classifier(engine), labelled.rows, labelled.tasks, resamples=resamples
+        )
     return measured
 
 

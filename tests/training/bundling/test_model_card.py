@@ -68,6 +68,10 @@ def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
             Parity(1e-6, 2e-6, 48),
         ),
         evaluations=evaluations,
+        beside={
+            name: evaluate_answers(answers["test"].part(range(size)), resamples=20)
+            for name, size in (("test, plain", 40), ("real ones", 9))
+        },
         environment={"python": "3.11", "processor": "some"},
         commit=None,
         tracking_run="abc",
@@ -83,10 +87,13 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
     for part in (
         "# tactful 0.1.0",
         "not the person who wrote it",
-        "| moves: micro F1 | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) |",
+        "| moves: micro F1 | 1.000 (1.000 to 1.000) | 1.000 (1.000 to 1.000) | 1.000 (",
+        "|  | test (48 rows) | test, plain (40 rows) | real ones (9 rows) |",
+        "| moves: `sorry` | 1.000 (1.000 to 1.000); ",
+        "too few to say; ",
         "| evidence: token F1 | 0.000 (0.000 to 0.000) |",
         "| `sorry` | says sorry | 0.125 |",
-        "| `happy` | sounds happy | 1",
+        "| `happy` | sounds happy |",
         "96 train, 48 validation, 48 test rows",
         "best of 2 epochs: 2",
         "logits 1.0e-06, token scores 2.0e-06",

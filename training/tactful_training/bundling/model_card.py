@@ -27,6 +27,8 @@ _FIGURES = {
     "ece": "expected calibration error",
     "token_f1": "token F1",
 }
+LEAST_SUPPORT = 10
+"""Rows that a label needs for its F1 to be shown: with fewer the interval spans half the scale."""
 _LICENCE_NAME, _LICENCE_LINK = "license_name", "license_link"
 _USE = """\
 It reads a reply, together with the message before it where there is one, and says which of the
@@ -58,6 +60,7 @@ class RunRecord:
         precision: of autocast.
         choice: which form of the model ships, and what all of them were measured at.
         evaluations: split name to what was measured there, the test split last.
+        beside: name to what was measured on parts of the test split and on rows of other sources.
         environment: versions and processor.
         commit: git commit, or None.
         tracking_run: MLflow run, or None.
@@ -69,6 +72,7 @@ class RunRecord:
     precision: str
     choice: Choice
     evaluations: Mapping[str, Evaluation]
+    beside: Mapping[str, Evaluation]
     environment: Mapping[str, str]
     commit: str | None
     tracking_run: str | None
@@ -85,6 +89,7 @@ def model_card(record: RunRecord) -> str:
     sections = [
         ("What it is for", _USE),
         ("How good it is", _figures(record)),
+        ("How well each label is read", _per_label(record)),
         ("Labels", "\n\n".join(_labels(record, head) for head in record.heads.heads)),
         ("Limits", _limits(record)),
         ("Speed and precision", _speed(record)),
@@ -114,14 +119,15 @@ def _front_matter(record: RunRecord) -> dict[str, object]:
 
 
 def _figures(record: RunRecord) -> str:
-    columns = [headline(evaluation) for evaluation in record.evaluations.values()]
+    measured = [*record.evaluations.values(), *record.beside.values()]
+    columns = [headline(evaluation) for evaluation in measured]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = []
     for name in names:
         task, _, key = name.rpartition("/")
         cells = [_estimate(column.get(name)) for column in columns]
         rows.append([f"{task}: {_FIGURES[key]}", *cells])
-    table = _table(["", *record.evaluations], rows)
+    table = _table(["", *record.evaluations, *record.beside], rows)
     largest = max(record.evaluations.values(), key=lambda evaluation: evaluation.resamples)
     return (
         f"{table}\n\nIn brackets: 95% intervals from {largest.resamples} bootstrap resamples of "
@@ -129,24 +135,41 @@ def _figures(record: RunRecord) -> str:
     )
 
 
+def _per_label(record: RunRecord) -> str:
+    split, test = list(record.evaluations.items())[-1]
+    columns = {split: test, **record.beside}
+    rows = []
+    for head in record.heads.heads:
+        for name in head.task.names:
+            cells = [_label_cell(each, head.task.name, name) for each in columns.values()]
+            rows.append([f"{head.task.name}: `{name}`", *cells])
+    titles = [f"{name} ({evaluation.n} rows)" for name, evaluation in columns.items()]
+    return (
+        "F1, its 95% interval and the rows that have the label. Where fewer than "
+        f"{LEAST_SUPPORT} have it, they are too few to say.\n\n{_table(['', *titles], rows)}"
+    )
+
+
+def _label_cell(evaluation: Evaluation, task: str, label: str) -> str:
+    if (results := evaluation.tasks.get(task)) is None:
+        return "not labelled"
+    result = results.labels[label]
+    if result.support < LEAST_SUPPORT:
+        return f"too few to say; {result.support}"
+    return f"{_estimate(result.estimates['f1'])}; {result.support}"
+
+
 def _labels(record: RunRecord, head: TaskHead) -> str:
     kind = "any number of labels" if head.task.kind == "multilabel" else "exactly one label"
-    measured = list(record.evaluations.items())[-1]
-    results = measured[1].tasks.get(head.task.name)
     rows = []
     for index, (name, description) in enumerate(head.task.labels.items()):
         cells = [f"`{name}`", description.replace("|", "\\|")]
         if head.thresholds is not None:
             cells.append(f"{head.thresholds[index]:.3f}")
-        if results is not None:
-            result = results.labels[name]
-            cells += [str(result.support), _number(result.estimates["f1"].value)]
         rows.append(cells)
     titles = ["label", "meaning"]
     if head.thresholds is not None:
         titles.append("threshold")
-    if results is not None:
-        titles += [f"{measured[0]} rows", "F1"]
     return f"### {head.task.name} ({kind})\n\n{_table(titles, rows)}"
 
 

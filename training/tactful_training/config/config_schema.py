@@ -138,9 +138,11 @@ class GoldensConfig(_Section):
 
 
 class EvaluationConfig(_Section):
-    """Bootstrap intervals."""
+    """Bootstrap intervals, and what the model card tells of each label beside the test split."""
 
     resamples: _Count
+    part_by: _Text | None
+    further: dict[str, str]
 
 
 class TrackingConfig(_Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,16 @@ class Answers:
     def truth(self) -> NDArray[np.float32]:
         """What is right, ``[R, L]`` of 1 and 0, NaN where a task is unknown."""
         return targets(self.rows, self.tasks)
+
+    def part(self, rows: Sequence[int]) -> Answers:
+        """What was said of some of the rows, by their places."""
+        return replace(
+            self,
+            rows=[self.rows[row] for row in rows],
+            scores=self.scores[rows],
+            decisions=self.decisions[rows],
+            spans=None if self.spans is None else [self.spans[row] for row in rows],
+        )
 
     def decided(self, row: int, task: str) -> list[str]:
         """The labels that were decided for a row."""

@@ -108,7 +108,9 @@ class TrackedRun:
             metrics[f"{path}/replies_per_second"] = rate.median
             figures = each.quality.items()
             metrics |= {f"{path}/{name}": value for name, value in figures if math.isfinite(value)}
-        for split, evaluation in record.evaluations.items():
+        named = parts(record.beside)
+        beside = {f"beside/{named[name]}": found for name, found in record.beside.items()}
+        for split, evaluation in {**record.evaluations, **beside}.items():
             metrics |= {
                 f"{split}/{path}": value for path, value in flat_metrics(evaluation).items()
             }
