@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tactful.errors import BundleError, InputError, TactfulError
+from tactful.reading.decision_receipt import Receipt
 from tactful.reading.readings import Evidence, Reading
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "Evidence",
     "InputError",
     "Reading",
+    "Receipt",
     "TactfulError",
     "__version__",
 ]

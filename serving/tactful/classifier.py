@@ -10,6 +10,7 @@ from typing import Literal, overload
 from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.bundle.loading import Bundle
 from tactful.errors import InputError
+from tactful.reading.decision_receipt import Receipt
 from tactful.reading.encoding import Pair
 from tactful.reading.engine import Engine
 from tactful.reading.readings import Reading
@@ -83,6 +84,31 @@ class Classifier:
             raise pair
         [reading] = self.engine.read([pair])
         return reading
+
+    def explain(
+        self, reply: str, context: str | None = None, *, tokens: int = 5, nearest: int = 5
+    ) -> Receipt:
+        """Label one reply and keep what led to the decisions; see `Receipt`.
+
+        Args:
+            reply: what the agent wrote.
+            context: what the customer said before, if known.
+            tokens: how many tokens are told of each label.
+            nearest: how many training replies are told.
+
+        Raises:
+            InputError: the reply is no text or blank, or the context is no text.
+            ModelError: what the bundle keeps of training replies is damaged.
+        """
+        from tactful import __version__
+        from tactful.reading.receipt_from_output import make_receipt
+
+        pair = pair_or_error((reply, context))
+        if isinstance(pair, InputError):
+            raise pair
+        digest = "" if self._bundle is None else self._bundle.digest
+        model = {"digest": digest, "tactful": __version__}
+        return make_receipt(self.engine, pair, model, tokens=tokens, nearest=nearest)
 
     @overload
     def classify_many(

@@ -22,8 +22,9 @@ from rich.markup import escape
 import tactful
 from tactful.batch.score_command import score
 from tactful.bundle.addresses import DEFAULT_BUNDLE
-from tactful.errors import InputError, TactfulError
-from tactful.options import BundleOption, JsonOption
+from tactful.errors import TactfulError
+from tactful.explain_command import explain
+from tactful.options import BundleOption, ContextOption, JsonOption, ReplyArgument, given_reply
 from tactful.report.report_command import report
 from tactful.server.serve_command import serve
 
@@ -79,6 +80,7 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     app.command()(label)
+    app.command()(explain)
     app.command()(score)
     app.command()(report)
     app.command()(serve)
@@ -119,36 +121,20 @@ def _root(
 
 
 def label(
-    reply: Annotated[
-        str | None, typer.Argument(metavar="REPLY", help="The reply; without it, stdin.")
-    ] = None,
-    context: Annotated[
-        str | None, typer.Option(help="What the customer said before the reply.")
-    ] = None,
+    reply: ReplyArgument = None,
+    context: ContextOption = None,
     bundle: BundleOption = DEFAULT_BUNDLE,
     json_output: JsonOption = False,
 ) -> None:
     """Label one reply: strategies with the words that carry them, and tone."""
-    if reply is None:
-        reply = _standard_input()
-    reading = tactful.Classifier.load(bundle).classify(reply, context=context)
+    text = given_reply(reply, "label")
+    reading = tactful.Classifier.load(bundle).classify(text, context=context)
     if json_output:
         typer.echo(json.dumps(reading.to_dict(), ensure_ascii=False))
         return
     from tactful.output.terminal import render_reading
 
-    Console().print(render_reading(reading, reply))
-
-
-def _standard_input() -> str:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise InputError(
-            "reply_missing",
-            "no reply was given; pass it as an argument or on standard input: "
-            'tactful label "I\'m so sorry, Ana."',
-        )
-    # A byte order mark at the beginning is no part of the reply.
-    return sys.stdin.buffer.read().decode("utf-8-sig", errors="replace").removesuffix("\n")
+    Console().print(render_reading(reading, text))
 
 
 def _never_fail_on_text(stream: TextIO | None) -> None:

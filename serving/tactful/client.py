@@ -20,6 +20,7 @@ from typing import Any, Literal, Self, overload
 
 from tactful.classifier import Item, check_many, pair_or_error
 from tactful.errors import InputError, MissingExtraError, TactfulError
+from tactful.reading.decision_receipt import Receipt
 from tactful.reading.readings import Reading
 
 try:
@@ -88,13 +89,16 @@ class Client:
             InputError: the service cannot read it.
             ServiceError: there is no answer, or another problem.
         """
-        try:
-            return Reading.from_dict(self._ask("POST", "/v1/label", _body(reply, context)))
-        except ServiceError as error:
-            if error.code != "field_wrong":
-                raise
-            [field, *_] = error.problem.get("errors") or [{"code": error.code}]
-            raise InputError(field["code"], str(error)) from error
+        return Reading.from_dict(self._ask_one("/v1/label", reply, context))
+
+    def explain(self, reply: str, context: str | None = None) -> Receipt:
+        """Label one reply and keep what led to the decisions.
+
+        Raises:
+            InputError: the service cannot read it.
+            ServiceError: there is no answer, or another problem.
+        """
+        return Receipt.from_dict(self._ask_one("/v1/label?explain=true", reply, context))
 
     @overload
     def label_many(
@@ -158,6 +162,15 @@ class Client:
                 if raising and isinstance(result, InputError):
                     raise result
                 yield result
+
+    def _ask_one(self, path: str, reply: str, context: str | None) -> dict[str, Any]:
+        try:
+            return self._ask("POST", path, _body(reply, context))
+        except ServiceError as error:
+            if error.code != "field_wrong":
+                raise
+            [field, *_] = error.problem.get("errors") or [{"code": error.code}]
+            raise InputError(field["code"], str(error)) from error
 
     def _read(self, sent: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         answers = self._ask("POST", "/v1/label", {"items": sent}).get("items")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from tactful.csv_dialect import parse_delimiter
-from tactful.errors import TactfulError
+from tactful.errors import InputError, TactfulError
 
 Result = TypeVar("Result")
 _KEY = "option"  # in the metadata of a field
@@ -187,6 +188,30 @@ def options_table(options: type) -> str:
         return " | ".join(cell.replace("|", "\\|") for cell in line)
 
     return "".join(f"| {cells(line)} |\n" for line in lines)
+
+
+ReplyArgument = Annotated[
+    str | None, typer.Argument(metavar="REPLY", help="The reply; without it, stdin.")
+]
+ContextOption = Annotated[str | None, typer.Option(help="What the customer said before the reply.")]
+
+
+def given_reply(reply: str | None, command: str) -> str:
+    """The reply of `ReplyArgument`, or standard input.
+
+    Raises:
+        InputError: nothing comes in there.
+    """
+    if reply is not None:
+        return reply
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError(
+            "reply_missing",
+            "no reply was given; pass it as an argument or on standard input: "
+            f'tactful {command} "I\'m so sorry, Ana."',
+        )
+    # A byte order mark at the beginning is no part of the reply.
+    return sys.stdin.buffer.read().decode("utf-8-sig", errors="replace").removesuffix("\n")
 
 
 # `str`, not `Path`: a registry URI is no file name.

@@ -192,3 +192,34 @@ def _scores(reading: dict[str, object]) -> list[float]:
     scores = reading["scores"]
     assert isinstance(scores, dict)
     return [score for task in scores.values() for score in task.values()]
+
+
+def test_a_report_knows_how_the_bundle_reads_and_what_it_learned_from(
+    trained: Path, tactful: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("jinja2")
+    rows = Path("data_cards/support_replies/test.jsonl").read_text("utf-8").splitlines()[:120]
+    (tmp_path / "replies.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    bundle = ("--bundle", str(trained / BUNDLE))
+    tactful("score", "replies.jsonl", "scored.jsonl", *bundle, cwd=tmp_path)
+    tactful("report", "scored.jsonl", "report.html", *bundle, cwd=tmp_path)
+    figures = json.loads((tmp_path / "report.figures.json").read_text("utf-8"))
+    manifest = json.loads((trained / BUNDLE / "manifest.json").read_text("utf-8"))
+    known = f"the bundle {figures['intake']['bundle']}"
+    assert figures["reference_source"] == figures["reliability_source"] == known
+    moved = {each["what"]: each for each in figures["drift"]}
+    before = manifest["reference"]["labels"]["tone"]["neutral"] / manifest["reference"]["replies"]
+    assert moved["rate of neutral"]["before"] == before
+    assert {"length of replies", "words of contexts", "scores of neutral"} <= set(moved)
+    measured = manifest["reliability"]["tone"]["labels"]["neutral"]
+    neutral = figures["overview"]["rates"]["tone"]["neutral"]
+    able = measured["recall"] + measured["specificity"] - 1
+    assert (neutral["adjusted"] is not None) == (able >= 0.1)
+
+    asked = ("explain", json.loads(rows[0])["reply"], *bundle, "--json")
+    receipt = tactful(*asked, cwd=tmp_path).stdout
+    (tmp_path / "receipt.json").write_text(receipt, encoding="utf-8")
+    trained_on = Path("data_cards/support_replies/train.jsonl").read_text("utf-8")
+    for near in json.loads(receipt)["nearest"]:
+        assert f'"id": "{near["id"]}"' in trained_on
+    tactful("explain", "--replay", "receipt.json", *bundle, cwd=tmp_path)

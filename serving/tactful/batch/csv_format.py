@@ -250,3 +250,12 @@ def defused(text: str) -> str:
     if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
         return "'" + text
     return text
+
+
+def as_it_was(value: object, *, csv: bool) -> str:
+    """A text as it was before `defused`, where it is a cell of CSV; empty for what is no text."""
+    if not isinstance(value, str):
+        return ""
+    if csv and value[:1] == "'" and defused(value[1:]) == value:
+        return value[1:]
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tactful.batch.column_types import add_columns, type_of
@@ -95,6 +95,29 @@ def plan_parts(spec: JobSpec, after: Part | None) -> Iterator[Part]:
             for stop, next_first, rows, read in file.plan(start, first, spec.options.part_rows):
                 yield Part(index, number, start, stop, first, next_first, rows, read)
                 index, start, first = index + 1, stop, next_first
+
+
+def rows_of(sources: Sequence[Source], options: ResultOptions) -> Iterator[tuple[Source, Row]]:
+    """Every row of some files, in order, lazily, with the file that it stands in.
+
+    Raises:
+        JobError: a file is damaged, changed meanwhile, or lacks the column of the reply.
+    """
+    spec = JobSpec(tuple(sources), (), options, "")
+    reader, opened = None, -1
+    with contextlib.ExitStack() as open_files:
+        for part in plan_parts(spec, None):
+            source = sources[part.source]
+            with failures_named(source):
+                if part.source != opened or reader is None:
+                    open_files.close()
+                    check_unchanged(source)
+                    reader, opened = open_reader(source, options), part.source
+                    open_files.callback(reader.close)
+                for row in reader.rows(part):
+                    yield source, row
+    for source in sources:
+        check_unchanged(source)
 
 
 def check_columns(spec: JobSpec, flat: FlatRows) -> None:

@@ -1,4 +1,4 @@
-"""A reading as a person sees it in a terminal: the reply with its evidence in colour."""
+"""Readings and receipts as a person sees them in a terminal, evidence in colour."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tactful.reading.decision_receipt import Receipt, Replay
 from tactful.reading.readings import LabelReading, Reading
 
 # Colours of the 8 basic and 8 bright ones that stay legible on dark and on light backgrounds.
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+_EXCERPT = 60  # characters shown of what was not read
 # A reply is somebody's text: its control characters must not steer the terminal. Each becomes
 # its visible picture, one for one, so that evidence offsets stay right.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
@@ -54,3 +56,68 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
     if reading.truncated:
         parts.append(Text("The end of this reply was too long to be read.", "yellow"))
     return Group(*parts)
+
+
+def render_receipt(receipt: Receipt) -> RenderableType:
+    """Lay out a receipt: every label with its figures, then what is near and what was not read.
+
+    Args:
+        receipt: what `Classifier.explain` returned.
+
+    Returns:
+        A ``rich`` renderable.
+    """
+    labels = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("", "logit", "score", "threshold", "", "tokens that speak most for it"):
+        labels.add_column(
+            name, justify="right" if name in ("logit", "score", "threshold") else "left"
+        )
+    for task, decisions in receipt.labels.items():
+        labels.add_row(Text(task, "bold underline"))
+        for name, label in decisions.items():
+            tokens = "  ".join(f"{visible(t.text)} {t.score:+.2f}" for t in label.tokens)
+            labels.add_row(
+                Text(name, "bold" if label.decided else ""),
+                f"{label.logit:+.3f}",
+                f"{label.score:.3f}",
+                "highest" if label.threshold is None else f"{label.threshold:.3f}",
+                Text("yes", "bold green") if label.decided else Text("no", "dim"),
+                Text(tokens, "" if label.decided else "dim"),
+            )
+    parts: list[RenderableType] = [Text(visible(receipt.reply)), Text(), labels, Text()]
+    parts += [Text("Read alike in training", "bold underline"), _neighbours(receipt), Text()]
+    read = [f"{receipt.tokens} tokens of the reply in {receipt.windows} window(s)"]
+    texts = {"reply": receipt.reply, "context": receipt.context or ""}
+    for each in receipt.unread:
+        text = visible(texts[each.part][each.start : each.end])
+        shown = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
+        place = f"{each.part} {each.start} to {each.end}"
+        read.append(f"not read ({each.why.replace('_', ' ')}): {place}, “{shown}”")
+    facts = {"bundle": receipt.reading.bundle, **receipt.read_by}
+    for name, value in facts.items():
+        shown = " ".join(value) if isinstance(value, list) else str(value)
+        read.append(f"{name.replace('_', ' ')}: {shown or 'none'}")
+    return Group(*parts, *(Text(line) for line in read))
+
+
+def _neighbours(receipt: Receipt) -> RenderableType:
+    if receipt.nearest is None:
+        return Text("This bundle keeps nothing of the replies that it learned from.", "dim")
+    table = Table.grid(padding=(0, 2))
+    for each in receipt.nearest:
+        labels = each.row.get("labels", {})
+        said = labels.values() if isinstance(labels, dict) else [labels]
+        names = [", ".join(map(str, one)) if isinstance(one, list) else str(one) for one in said]
+        text = f"{visible(str(each.row['reply']))} [{'; '.join(names)}]" if each.row else ""
+        table.add_row(Text(visible(each.id)), f"{each.distance:.3f}", Text(text))
+    return table
+
+
+def render_replay(replay: Replay) -> RenderableType:
+    """Say whether a receipt is what reading its text again gives, and what is not."""
+    lines = [Text("It differs." if replay.differences else "It is the same.", "bold")]
+    lines += [Text(visible(f"- {line}"), "yellow") for line in replay.differences]
+    lines += [Text(visible(f"elsewhere: {line}"), "dim") for line in replay.elsewhere]
+    if replay.elsewhere:
+        lines.append(Text(f"largest difference of a score: {replay.largest:.2g}", "dim"))
+    return Group(*lines)

@@ -179,6 +179,19 @@ class ReplyEncoding:
             for encoding, text, (_, context) in zip(encodings, texts, pairs, strict=False)
         ]
 
+    def context_begin(self, context: str, window: Window) -> int:
+        """First code point of a context that a window holds; the context's length if it holds none.
+
+        Args:
+            context: the text.
+            window: the first of the reply that the context belongs to.
+        """
+        held = window.reply_at - 2  # tokens between [CLS] and [SEP]
+        encoding = self._tokenizer.encode(_well_formed(context), add_special_tokens=False)
+        if held == len(encoding):
+            return 0
+        return int(encoding.offsets[-held][0]) if held else len(context)
+
     def collate(self, windows: Sequence[Window], length: int | None = None) -> Batch:
         """Pad windows on the right to ``length`` or, without it, to the longest of them."""
         length = length or max(len(window.input_ids) for window in windows)

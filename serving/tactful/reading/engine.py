@@ -16,6 +16,7 @@ from tactful.reading.batches import Pass, RowOutput
 from tactful.reading.decisions import Floats, Heads, calibrated_scores, decide, sigmoid
 from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.evidence import EvidenceFinder
+from tactful.reading.processor import available_cpus
 from tactful.reading.readings import Evidence, LabelReading, Reading
 from tactful.reading.session import Session, Workers
 
@@ -31,6 +32,12 @@ _PROBE: list[Pair] = [("a reply", None), ("another reply of more words", "a cont
 
 class Engine:
     """Labels replies; safe to use from several threads.
+
+    Attributes:
+        heads: the content of ``labels.json``.
+        bundle: the id that readings name.
+        encoding: how texts become inputs.
+        threads: of one run.
 
     Args:
         heads: the content of ``labels.json``.
@@ -54,27 +61,28 @@ class Engine:
     ) -> None:
         self.heads = heads
         self.bundle = bundle
+        self.threads = available_cpus() if threads is None else threads
         try:
-            self._encoding = ReplyEncoding(tokenizer, heads.limits)
+            self.encoding = ReplyEncoding(tokenizer, heads.limits)
         except ValueError as error:
             raise ValueError(f"tokenizer.json: {error}") from error
         try:
-            self._session = Session(model, threads=threads)
+            self._session = Session(model, threads=self.threads)
             self._probe()
         except ValueError as error:
             raise ValueError(f"model.onnx: {error}") from error
-        self._workers = Workers(model, threads=threads)
+        self._workers = Workers(model, threads=self.threads)
         self._process = os.getpid()
 
     def _probe(self) -> None:
         """Run the extremes, so that no graph, tokenizer and limits that disagree go into service:
         several windows, padding and none, the longest one and the largest token id.
         """
-        windows = [row.windows[0] for row in self._encoding.encode(_PROBE)]
-        longest = self._encoding.collate(windows, length=self.heads.limits.max_tokens)
-        longest.input_ids[0, -1] = self._encoding.largest_id
+        windows = [row.windows[0] for row in self.encoding.encode(_PROBE)]
+        longest = self.encoding.collate(windows, length=self.heads.limits.max_tokens)
+        longest.input_ids[0, -1] = self.encoding.largest_id
         longest.attention_mask[:] = 1
-        for batch in (self._encoding.collate(windows), longest):
+        for batch in (self.encoding.collate(windows), longest):
             self._session.check(batch, self.heads.tasks.size)
 
     def read(self, pairs: Sequence[Pair]) -> list[Reading]:
@@ -83,9 +91,22 @@ class Engine:
         Raises:
             ModelError: the model cannot run them.
         """
+        return list(readings_of(self.outputs(pairs), pairs, self.heads, self.bundle))
+
+    def outputs(self, pairs: Sequence[Pair]) -> list[RowOutput]:
+        """What the model says of some replies before anything is decided; as `read` runs them.
+
+        Raises:
+            ModelError: the model cannot run them.
+        """
         rows = self._pass(pairs)
         rows.run_all(self._session)
-        return list(readings_of(rows.outputs(), pairs, self.heads, self.bundle))
+        return rows.outputs()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the model's file says of itself."""
+        return self._session.metadata
 
     def stream(self, items: Iterable[Pair | InputError]) -> Iterator[Reading | InputError]:
         """Read any number of replies: lazily, in order, in bounded memory.
@@ -149,7 +170,7 @@ class Engine:
                 "a classifier cannot be used in a process forked from the one that loaded it; "
                 "load it there, or start processes by 'spawn' or 'forkserver'"
             )
-        return Pass(self._encoding.encode(pairs), self._encoding, self.heads.tasks)
+        return Pass(self.encoding.encode(pairs), self.encoding, self.heads.tasks)
 
 
 class Chunk:

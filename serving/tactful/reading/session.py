@@ -57,6 +57,11 @@ class Session:
         _check_names("inputs", [node.name for node in self._session.get_inputs()], INPUTS)
         _check_names("outputs", [node.name for node in self._session.get_outputs()], OUTPUTS)
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The entries of the file's ``metadata_props``."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
     def __call__(self, batch: Batch) -> tuple[Floats, Floats]:
         """Run one batch: logits ``[W, L]`` and token scores ``[W, T, L]``, both float32.
 

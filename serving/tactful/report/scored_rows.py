@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tactful.batch.csv_format import defused
+from tactful.batch.csv_format import as_it_was
 from tactful.batch.job_files import described, find_files
-from tactful.batch.job_parts import check_unchanged, failures_named, open_reader, plan_parts
-from tactful.batch.job_spec import JobSpec, Row, Source
+from tactful.batch.job_parts import rows_of
+from tactful.batch.job_spec import Row
 from tactful.batch.score_command import ResultOptions
 from tactful.errors import ReportError
 from tactful.report.label_roles import STRATEGIES, TONE
@@ -79,8 +79,9 @@ class ScoredFiles:
         self.sources = described(find_files(scored, None, out))
         self.columns: dict[str, None] = {}
         self._score_columns: dict[str, str] = {}  # with the prefix to without
-        reading = ResultOptions(options.reply_column, options.context_column, part_rows=_PART_ROWS)
-        self._job = JobSpec(self.sources, (), reading, "")
+        self._reading = ResultOptions(
+            options.reply_column, options.context_column, part_rows=_PART_ROWS
+        )
 
     def rows(self) -> Iterator[ScoredRow | LeftRow]:
         """Every row, in order, lazily.
@@ -88,7 +89,7 @@ class ScoredFiles:
         Raises:
             JobError: a file is damaged, changed since, or lacks a column that was asked for.
         """
-        for number, (source, row) in enumerate(self._raw()):
+        for number, (source, row) in enumerate(rows_of(self.sources, self._reading)):
             if row.columns is None:
                 code = getattr(row.error, "code", "unreadable")
                 yield LeftRow(number, code)
@@ -103,29 +104,13 @@ class ScoredFiles:
         if not numbers:
             return found
         last = max(numbers)
-        for number, (source, row) in enumerate(self._raw()):
+        for number, (source, row) in enumerate(rows_of(self.sources, self._reading)):
             if number in numbers:
                 csv = source.kind.format == "csv"
-                found[number] = (_text(row.reply, csv), _text(row.context, csv))
+                found[number] = (as_it_was(row.reply, csv=csv), as_it_was(row.context, csv=csv))
             if number == last:
                 break
         return found
-
-    def _raw(self) -> Iterator[tuple[Source, Row]]:
-        reader, opened = None, -1
-        with contextlib.ExitStack() as open_files:
-            for part in plan_parts(self._job, None):
-                source = self.sources[part.source]
-                with failures_named(source):
-                    if part.source != opened or reader is None:
-                        open_files.close()
-                        check_unchanged(source)
-                        reader, opened = open_reader(source, self._job.options), part.source
-                        open_files.callback(reader.close)
-                    for row in reader.rows(part):
-                        yield source, row
-        for source in self.sources:
-            check_unchanged(source)
 
     def _learn(self, names: Iterable[str]) -> None:
         prefix = self._options.prefix
@@ -153,13 +138,13 @@ class ScoredFiles:
             if (score := _number(values.get(name))) is not None
         }
         cells = {
-            role: _text(value, csv) if isinstance(value := values.get(name), str) else value
+            role: as_it_was(value, csv=csv) if isinstance(value := values.get(name), str) else value
             for role, name in self._options.columns.items()
         }
         return ScoredRow(
             number,
-            _text(row.reply, csv),
-            _text(row.context, csv),
+            as_it_was(row.reply, csv=csv),
+            as_it_was(row.context, csv=csv),
             [str(label) for label in strategies],
             tone if isinstance(tone, str) and tone else None,
             scores,
@@ -204,15 +189,6 @@ def _number(value: object) -> float | None:
         with contextlib.suppress(ValueError):
             return float(value)
     return None
-
-
-def _text(value: object, csv: bool) -> str:
-    """A text as it was before a CSV cell was made safe for spreadsheets; empty for what is none."""
-    if not isinstance(value, str):
-        return ""
-    if csv and value[:1] == "'" and defused(value[1:]) == value:
-        return value[1:]
-    return value
 
 
 def _data(value: object, csv: bool) -> Any:

@@ -13,12 +13,14 @@ from typing import Any
 
 from tactful.classifier import Classifier, pair_or_error
 from tactful.errors import InputError
+from tactful.reading.decision_receipt import Receipt
 from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits, Pair
 from tactful.reading.readings import Reading
 from tactful.server.fair_queue import BatchLimits, Draining, Failure, FairQueue
 from tactful.server.telemetry import LOGGER, ServiceMetrics
 
-Outcome = Reading | InputError
+Outcome = Reading | Receipt | InputError
+_Asked = tuple[Pair, bool]  # whether a receipt is wanted
 _BYTES_PER_TOKEN = 4
 _log = logging.getLogger(LOGGER)
 
@@ -32,8 +34,13 @@ class _Loaded:
     address: str  # as it was given: a link may point elsewhere by the next reload
     classifier: Classifier
 
-    def __call__(self, pairs: Sequence[Pair]) -> list[Outcome]:
-        return list(self.classifier.classify_many(pairs, errors="return"))
+    def __call__(self, asked: Sequence[_Asked]) -> list[Outcome]:
+        plain = [pair for pair, explained in asked if not explained]
+        readings = iter(self.classifier.classify_many(plain, errors="return"))
+        return [
+            self.classifier.explain(*pair) if explained else next(readings)
+            for pair, explained in asked
+        ]
 
 
 class LiveBundle:
@@ -59,7 +66,7 @@ class LiveBundle:
         self._metrics = metrics
         self._loaded: _Loaded | None = None
         self._loading = asyncio.Lock()
-        self._queue: FairQueue[Pair, Outcome] = FairQueue(limits, self._current, metrics.ran)
+        self._queue: FairQueue[_Asked, Outcome] = FairQueue(limits, self._current, metrics.ran)
         self.draining = False
 
     @property
@@ -132,14 +139,17 @@ class LiveBundle:
             _log.info("bundle loaded", extra={"bundle": bundle.id, "previous": before})
             return before, bundle.id
 
-    async def label(self, items: Sequence[tuple[object, object] | InputError]) -> list[Outcome]:
+    async def label(
+        self, items: Sequence[tuple[object, object] | InputError], *, explain: bool = False
+    ) -> list[Outcome]:
         """Read some replies.
 
         Args:
             items: reply and context of each; an error stays in its place.
+            explain: whether receipts are wanted in the place of readings; each is read alone.
 
         Returns:
-            For each a reading, or the `InputError` that says why there is none.
+            For each a reading or its receipt, or the `InputError` that says why there is none.
 
         Raises:
             Failure: the request as a whole gets no answer now.
@@ -148,11 +158,11 @@ class LiveBundle:
         checked = [item if isinstance(item, InputError) else self._checked(*item) for item in items]
         pairs = [item for item in checked if not isinstance(item, InputError)]
         costs = [estimate_tokens(*pair, limits) for pair in pairs]
-        results = iter(await self._queue.submit(pairs, costs))
+        results = iter(await self._queue.submit([(pair, explain) for pair in pairs], costs))
         answers = [item if isinstance(item, InputError) else next(results) for item in checked]
         for answer in answers:
-            if isinstance(answer, Reading):
-                self._metrics.read(answer)
+            if not isinstance(answer, InputError):
+                self._metrics.read(answer.reading if isinstance(answer, Receipt) else answer)
         return answers
 
     async def close(self) -> None:

@@ -1,184 +1,33 @@
-"""The OpenAPI description: the operations, and the shapes of their JSON.
-
-Requests are checked by `tactful.server.request_bodies`, which tells one item of several from the
-whole; tests hold live answers against these shapes.
-"""
+"""The OpenAPI description of all operations; `json_shapes` says what their JSON is."""
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import tactful
+from tactful.server.json_shapes import (
+    ANSWER_EXAMPLES,
+    REQUEST_EXAMPLES,
+    BundleInfo,
+    Problem,
+    Reading,
+    Readings,
+    Receipt,
+    Reloaded,
+    ReloadRequest,
+    Replies,
+    Reply,
+    State,
+)
 from tactful.server.problem_documents import MEDIA_TYPE, PROBLEMS
 
-REPLY = "Hi Ana! I'm so sorry your parcel never came. I've sent a new one, it arrives tomorrow."
-CONTEXT = "My parcel never came"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Reply(_Strict):
-    """One reply to read."""
-
-    reply: str = Field(description="What the agent wrote; not blank.", pattern=r"\S")
-    context: str | None = Field(None, description="What the customer said before, if known.")
-
-
-class Replies(_Strict):
-    """Several replies to read; what is wrong with one is told in its place."""
-
-    items: list[Any] = Field(
-        description="Objects like a single request: reply and, optional, context."
-    )
-
-
-class Evidence(_Strict):
-    """A stretch of the reply that carries a label, in code points, end exclusive."""
-
-    start: int
-    end: int
-    text: str
-
-
-class Label(_Strict):
-    """A label that was decided."""
-
-    label: str
-    score: float = Field(ge=0, le=1, description="Calibrated probability.")
-    evidence: list[Evidence] | None = Field(None, json_schema_extra={"default": []})
-
-
-class Reading(_Strict):
-    """What the model says of one reply; the same JSON in Python, command line and HTTP."""
-
-    labels: dict[str, list[Label] | Label] = Field(
-        description="Task to what was decided: several labels, or one."
-    )
-    scores: dict[str, dict[str, float]] = Field(
-        description="Task to label to calibrated probability, all labels."
-    )
-    truncated: bool = Field(description="Whether the end of the reply was too long to be read.")
-    bundle: str = Field(description="Name and digest of the model that read it.")
-
-
-class ItemError(_Strict):
-    """Why one item of several has no reading."""
-
-    code: str
-    message: str
-
-
-class FailedItem(_Strict):
-    """In the place of the reading that could not be given."""
-
-    error: ItemError
-
-
-class Readings(_Strict):
-    """One reading or error for each item, in order."""
-
-    items: list[Reading | FailedItem]
-
-
-class BundleLimits(_Strict):
-    """How much of a reply the model reads."""
-
-    max_tokens: int
-    max_windows: int
-    use_context: bool
-
-
-class BundleInfo(_Strict):
-    """The bundle that reads now."""
-
-    bundle: str
-    manifest: dict[str, Any]
-    kinds: dict[str, Literal["multilabel", "single"]] = Field(description="Task to its kind.")
-    labels: dict[str, dict[str, str]] = Field(description="Task to label to description.")
-    thresholds: dict[str, dict[str, float]] = Field(
-        description="Multilabel task to label to the least score that is decided."
-    )
-    limits: BundleLimits
-
-
-class ReloadRequest(_Strict):
-    """Which bundle to load; without one, the same address again."""
-
-    bundle: str | None = Field(None, min_length=1)
-
-
-class Reloaded(_Strict):
-    """The bundle that serves now, and the one before."""
-
-    bundle: str
-    previous: str | None
-
-
-class State(_Strict):
-    """Health or readiness."""
-
-    status: Literal["alive", "ready"]
-    bundle: str | None = None
-
-
-class FieldError(_Strict):
-    """What is wrong with one field."""
-
-    pointer: str = Field(description="JSON pointer into the request.")
-    code: str
-    message: str
-
-
-class Problem(_Strict):
-    """RFC 9457; never quotes what was sent."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    errors: list[FieldError] = Field([], description="Where fields are wrong.")
-
-
-READING_EXAMPLE = {
-    "labels": {
-        "strategies": [
-            {
-                "label": "apology",
-                "score": 0.98,
-                "evidence": [{"start": 8, "end": 20, "text": "I'm so sorry"}],
-            }
-        ],
-        "tone": {"label": "sympathetic", "score": 0.91},
-    },
-    "scores": {"strategies": {"apology": 0.98}, "tone": {"sympathetic": 0.91}},
-    "truncated": False,
-    "bundle": "tactful@4f1c0a9b2d7e",
-}
-REQUEST_EXAMPLES = {
-    "one reply": {"value": {"reply": REPLY, "context": CONTEXT}},
-    "several": {"value": {"items": [{"reply": REPLY, "context": CONTEXT}, {"reply": "Closed."}]}},
-}
-ANSWER_EXAMPLES = {
-    "one reply": {"value": READING_EXAMPLE},
-    "several": {
-        "value": {
-            "items": [
-                READING_EXAMPLE,
-                {"error": {"code": "reply_empty", "message": "the reply is empty or blank"}},
-            ]
-        }
-    },
-}
 _RETRY_AFTER = {
     "description": "Seconds after which another try makes sense.",
     "schema": {"type": "integer", "minimum": 1},
@@ -204,6 +53,7 @@ class Operation:
         problems: codes of the problems it may answer with, beside those of every operation.
         bodies: the shapes of its request; with them it is a POST, else a GET and a HEAD.
         body_required: whether the body may be left out.
+        switches: parameters of the query that are true or false, and what they are for.
     """
 
     path: str
@@ -213,6 +63,7 @@ class Operation:
     problems: tuple[str, ...] = ()
     bodies: tuple[type[BaseModel], ...] = ()
     body_required: bool = True
+    switches: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -241,9 +92,10 @@ OPERATIONS = (
         "/v1/label",
         "label",
         "Read one reply, or several",
-        (Reading, Readings),
+        (Reading, Receipt, Readings),
         (*_WITH_BODY, "too_many_items", "too_many_tokens", "queue_full", "deadline_exceeded"),
         (Reply, Replies),
+        switches={"explain": "Receipts in the place of readings: what led to the decisions."},
     ),
     Operation(
         "/v1/admin/reload",
@@ -298,6 +150,16 @@ def _described(one: Operation) -> dict[str, Any]:
         "operationId": f"{re.sub(r'[^a-z0-9]', '_', one.name + one.path)}_{one.method}",
         "responses": {"200": {"description": "Successful Response", "content": content}},
     }
+    if one.switches:
+        described["parameters"] = [
+            {
+                "name": name,
+                "in": "query",
+                "description": what_for,
+                "schema": {"type": "boolean", "default": False},
+            }
+            for name, what_for in one.switches.items()
+        ]
     described["responses"] |= _problem_responses(*_EVERYWHERE, *one.problems)
     if one.bodies:
         body: dict[str, Any] = {"schema": _any_of(one.bodies)}

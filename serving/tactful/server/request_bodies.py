@@ -126,6 +126,18 @@ def parse_label_request(content: Any, max_items: int) -> LabelRequest:
     return LabelRequest([_item(item) for item in items], single=False)
 
 
+def parse_explain(parameters: Mapping[str, str]) -> bool:
+    """Whether the query asks for receipts: ``explain=true``.
+
+    Raises:
+        RequestError: it says something else.
+    """
+    value = parameters.get("explain", "false")
+    if value not in ("true", "false"):  # not quoted: it is the sender's text
+        raise RequestError("field_wrong", "the parameter explain must be true or false")
+    return value == "true"
+
+
 def parse_reload_request(content: Any) -> str | None:
     """The address of the bundle to load; None for the one that serves.
 

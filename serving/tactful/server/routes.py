@@ -30,6 +30,7 @@ from tactful.server.problem_documents import (
 )
 from tactful.server.request_bodies import (
     disconnected,
+    parse_explain,
     parse_label_request,
     parse_reload_request,
     read_json,
@@ -112,9 +113,10 @@ class Routes:
         # Before the body is read: who is refused anyway need not send it. Who was let in here is
         # read, even when the service is told to end meanwhile.
         self._bundle.check_ready()
+        explain = parse_explain(request.query_params)
         body = await read_json(request, self._settings)
         wanted = parse_label_request(body, self._settings.max_items)
-        reading = asyncio.ensure_future(self._bundle.label(wanted.items))
+        reading = asyncio.ensure_future(self._bundle.label(wanted.items, explain=explain))
         gone = asyncio.ensure_future(disconnected(request))
         try:
             await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)

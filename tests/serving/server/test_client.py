@@ -60,6 +60,13 @@ def scripted():
         server.server_close()
 
 
+def test_a_receipt_is_that_of_the_library(client, classifier):
+    assert client.explain(REPLY, "late") == classifier.explain(REPLY, "late")
+    with pytest.raises(InputError) as caught:
+        client.explain(" ")
+    assert caught.value.code == "reply_empty"
+
+
 def test_a_reading_is_the_one_of_the_library(client, classifier):
     reading = client.label(REPLY, context="my parcel is late")
     assert isinstance(reading, Reading)

@@ -387,3 +387,17 @@ def test_texts_are_found_nowhere(http, service):
     exchange(service, canary.encode() + b"\r\n\r\n")
     assert canary not in http.get("/metrics").text.lower()
     assert canary not in service.log.read_text("utf-8").lower()
+
+
+def test_a_receipt_is_given_where_it_is_asked_for(http, classifier):
+    sent = {"reply": "I am so sorry, friend.", "context": "my parcel is late"}
+    answer = http.post("/v1/label?explain=true", json=sent).raise_for_status().json()
+    assert answer == classifier.explain(**sent).to_dict()
+    items = {"items": [sent, {"reply": ""}]}
+    several = http.post("/v1/label?explain=true", json=items).json()["items"]
+    assert several[0] == answer
+    assert several[1]["error"]["code"] == "reply_empty"
+    plain = http.post("/v1/label?explain=false", json=sent).json()
+    assert plain == answer["reading"]
+    wrong = http.post("/v1/label?explain=1", json=sent)
+    assert "true or false" in problem(wrong, 422, "field_wrong")["detail"]

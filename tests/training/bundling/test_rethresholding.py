@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ def rows_file(path: Path, classifier: Classifier) -> Path:
 
 
 def test_the_new_bundle_decides_by_the_policy_and_is_sound(
-    bundle_copy: Path, classifier: Classifier, tmp_path: Path
+    bundle_copy: Path, classifier: Classifier, rehash: Callable[..., None], tmp_path: Path
 ) -> None:
     file = rows_file(tmp_path / "rows.jsonl", classifier)
     arguments = ["--bundle", bundle_copy, "--data", file, "--policy", "apology: recall>=0.95"]
@@ -225,7 +226,14 @@ def test_the_new_bundle_decides_by_the_policy_and_is_sound(
             total += 1
             hits += "apology" in [each.label for each in new.classify(row["reply"]).strategies]
     assert hits / total == pytest.approx(found["recall"]["value"])
+    # What reports measure by goes along: how it reads now, and no rate of what is decided anew.
+    known = {"labels": {"strategies": {"apology": 9, "gratitude": 5}}, "replies": 20}
+    rehash(bundle_copy, reliability={"n": 7}, reference=known)
     assert "recall" in run(*arguments, "--out", tmp_path / "again").stdout
+    manifest = json.loads((tmp_path / "again/manifest.json").read_bytes())
+    measured = manifest["reliability"]["strategies"]["labels"]["apology"]
+    assert measured["recall"] == pytest.approx(found["recall"]["value"], abs=1e-6)
+    assert manifest["reference"] == {"labels": {"strategies": {"gratitude": 5}}, "replies": 20}
 
 
 def test_nothing_is_written_where_a_goal_is_not_met(bundle_copy: Path, tmp_path: Path) -> None:

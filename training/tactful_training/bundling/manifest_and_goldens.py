@@ -18,6 +18,12 @@ from tactful.reading.readings import Reading
 from tactful.strict_json import canonical_json
 from tactful_training.bundling.candidates import Precision
 from tactful_training.bundling.model_card import RunRecord, model_card
+from tactful_training.bundling.training_traces import (
+    neighbours_of,
+    reference_of_readings,
+    reliability_of,
+    with_metadata,
+)
 from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.evaluation_results import headline, number
 
@@ -146,11 +152,12 @@ def pack(out: Path, record: RunRecord, engine: Engine) -> str:
         record.config.goldens.count,
         tolerance,
     )
+    neighbours = neighbours_of(record)
     return write_bundle(
         out,
         manifest_fields=_manifest_fields(record),
         files={
-            "model.onnx": shipped.candidate.content,
+            "model.onnx": with_metadata(shipped.candidate.content, neighbours.to_metadata()),
             "tokenizer.json": record.inputs.encoder.tokenizer,
             "labels.json": canonical_json(shipped.heads.to_json()) + b"\n",
             "golden.jsonl": goldens_to_jsonl(goldens),
@@ -161,6 +168,8 @@ def pack(out: Path, record: RunRecord, engine: Engine) -> str:
 
 def _manifest_fields(record: RunRecord) -> dict[str, Any]:
     precision = record.choice.shipped.candidate.precision
+    shipped, validation = record.choice.shipped, record.inputs.rows["validation"]
+    reference = reference_of_readings(validation, shipped.readings, record.heads.tasks)
     return {
         "name": record.config.name,
         "version": record.config.version,
@@ -177,4 +186,6 @@ def _manifest_fields(record: RunRecord) -> dict[str, Any]:
             split: {path: number(estimate.value) for path, estimate in headline(measured).items()}
             for split, measured in record.evaluations.items()
         },
+        "reliability": reliability_of(record.evaluations["test"]),
+        **({} if reference is None else {"reference": reference.to_dict()}),
     }

@@ -28,6 +28,7 @@ from tactful_training.bundling.rethresholding_goals import (
     too_rare,
     unmet,
 )
+from tactful_training.bundling.training_traces import reliability_of
 from tactful_training.data.data_set import load_labelled
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers, answers_by
@@ -91,6 +92,7 @@ def write_with_thresholds(
     golden = [(each.reply, each.context) for each in bundle.golden]
     pairs = safe_pairs(engine, golden, manifest["golden_tolerance"])
     fields = {key: value for key, value in manifest.items() if key not in _MADE_BY_WRITING}
+    fields |= _traces(manifest, chosen, evaluation)
     fields |= {
         "version": next_version(manifest["version"]),
         "tactful": tactful.__version__,
@@ -108,6 +110,27 @@ def write_with_thresholds(
         "README.md": (bundle.card + _card(bundle, chosen, evaluation)).encode(),
     }
     return write_bundle(out, manifest_fields=fields, files=files)
+
+
+def _traces(
+    manifest: Mapping[str, Any], chosen: Sequence[Chosen], evaluation: Evaluation
+) -> dict[str, Any]:
+    """What a report measures by, where the manifest has it, for the new thresholds.
+
+    How well labels are read is what the given rows say; how often labels that are decided anew were
+    decided in training is not known any more.
+    """
+    fields: dict[str, Any] = {}
+    if "reliability" in manifest:
+        fields["reliability"] = reliability_of(evaluation)
+    if "reference" in manifest:
+        anew = {(each.goal.task, each.goal.label) for each in chosen}
+        labels = {
+            task: {label: count for label, count in counts.items() if (task, label) not in anew}
+            for task, counts in manifest["reference"]["labels"].items()
+        }
+        fields["reference"] = {**manifest["reference"], "labels": labels}
+    return fields
 
 
 def _card(bundle: Bundle, chosen: Sequence[Chosen], evaluation: Evaluation) -> str:

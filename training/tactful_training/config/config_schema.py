@@ -137,6 +137,12 @@ class GoldensConfig(_Section):
     count: _Count
 
 
+class NeighboursConfig(_Section):
+    """The training replies that a bundle keeps to compare others with."""
+
+    rows: Annotated[int, Field(ge=0)]
+
+
 class EvaluationConfig(_Section):
     """Bootstrap intervals, and what the model card tells of each label beside the test split."""
 
@@ -201,6 +207,7 @@ class Config(_Section):
     export: ExportConfig
     quantisation: QuantisationConfig
     goldens: GoldensConfig
+    neighbours: NeighboursConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
     sweep: SweepConfig

@@ -1,0 +1,110 @@
+"""Makes the receipt of one reading of what the model says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import tokenizers
+
+from tactful.reading.batches import RowOutput
+from tactful.reading.decision_receipt import LabelDecision, Receipt, TokenScore, Unread
+from tactful.reading.decisions import Floats
+from tactful.reading.encoding import Pair
+from tactful.reading.engine import Engine, readings_of
+from tactful.reading.neighbours import Neighbours
+from tactful.reading.processor import instructions, processor_name
+from tactful.reading.readings import Reading
+
+
+def make_receipt(
+    engine: Engine, pair: Pair, model: Mapping[str, Any], *, tokens: int, nearest: int
+) -> Receipt:
+    """Read one reply alone and keep what led to the reading.
+
+    Args:
+        engine: what reads.
+        pair: the reply and its context.
+        model: what else the receipt tells of what read: bundle and package.
+        tokens: how many tokens are told of each label.
+        nearest: how many training replies are told.
+
+    Raises:
+        ModelError: the model cannot run it, or what it keeps of training replies is damaged.
+    """
+    reply, context = pair
+    [output] = engine.outputs([pair])
+    [reading] = readings_of([output], [pair], engine.heads, engine.bundle)
+    known = Neighbours.from_metadata(engine.metadata, engine.heads.tasks.size)
+    return Receipt(
+        reply,
+        context,
+        reading,
+        _labels(engine, output, reading, reply, tokens),
+        len(output.encoded.offsets),
+        len(output.encoded.windows),
+        tuple(_unread(engine, output, reading, pair)),
+        None if known is None else tuple(known.nearest(output.logits, nearest)),
+        {**model, **_environment(), "threads": engine.threads},
+    )
+
+
+def _labels(
+    engine: Engine, output: RowOutput, reading: Reading, reply: str, count: int
+) -> dict[str, dict[str, LabelDecision]]:
+    found: dict[str, dict[str, LabelDecision]] = {}
+    for head in engine.heads.heads:
+        task, first = head.task, engine.heads.tasks.slices[head.task.name].start
+        decided = {label.label for label in reading.decided(task.name)}
+        found[task.name] = {
+            name: LabelDecision(
+                _shortest(output.logits[first + index]),
+                reading.scores[task.name][name],
+                None if head.thresholds is None else _shortest(head.thresholds[index]),
+                name in decided,
+                _strongest(output, output.token_scores[:, first + index], reply, count),
+            )
+            for index, name in enumerate(task.names)
+        }
+    return found
+
+
+def _strongest(output: RowOutput, scores: Floats, reply: str, count: int) -> tuple[TokenScore, ...]:
+    offsets = output.encoded.offsets
+    seen = np.flatnonzero(offsets[:, 1] > offsets[:, 0])  # a family may have tokens of no character
+    order = seen[np.argsort(-scores[seen], kind="stable")][:count]
+    return tuple(
+        TokenScore(start, end, reply[start:end], _shortest(scores[index]))
+        for index, (start, end) in zip(order, offsets[order].tolist(), strict=True)
+    )
+
+
+def _unread(engine: Engine, output: RowOutput, reading: Reading, pair: Pair) -> Iterator[Unread]:
+    reply, context = pair
+    windows = output.encoded.windows
+    if context:
+        if not engine.heads.limits.use_context:
+            yield Unread("context", 0, len(context), "not_used")
+        elif begin := engine.encoding.context_begin(context, windows[0]):
+            yield Unread("context", 0, begin, "no_room")
+    for span in reading.to_dict().get("skipped", ()):
+        yield Unread("reply", span["start"], span["end"], span["why"])
+    if reading.truncated:
+        yield Unread("reply", int(output.encoded.offsets[-1, 1]), len(reply), "too_long")
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "onnxruntime": onnxruntime.__version__,
+        "tokenizers": tokenizers.__version__,
+        "numpy": np.__version__,
+        "processor": processor_name(),
+        "instructions": list(instructions()),
+    }
+
+
+def _shortest(value: np.float32) -> float:
+    """The shortest decimals that give the same float32 back."""
+    return float(str(value))
