@@ -20,6 +20,7 @@ from tactful.server.problem_documents import (
     problem_response,
 )
 from tactful.server.telemetry import LOGGER, ServiceMetrics
+from tactful.server.tracing import Tracing
 
 REQUEST_ID = "tactful.request_id"  # keys of the scope
 CAUSE = "tactful.cause"
@@ -27,7 +28,8 @@ CLIENT_GONE = 499  # what is logged and counted where nobody is left to be answe
 _log = logging.getLogger(LOGGER)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
+# Asked every few seconds by machines.
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 # How long what is still being sent is read and thrown away after a refusal. Closed at once, the
 # connection would be reset and the sender might never see the answer.
 _LINGER_SECONDS = 2.0
@@ -38,9 +40,10 @@ class Exchanges:
 
     Args:
         app: answers what is asked.
-        paths: its addresses, which logs and metrics may name.
+        paths: its addresses, which logs and metrics may name; a part in braces stands for any.
         bundle: whether it is draining decides whether connections stay open.
         metrics: count requests and failures.
+        tracing: is told of each request but those of probes and scrapers.
         root_path: under which a proxy shows the service.
     """
 
@@ -50,12 +53,14 @@ class Exchanges:
         paths: Collection[str],
         bundle: LiveBundle,
         metrics: ServiceMetrics,
+        tracing: Tracing,
         root_path: str = "",
     ) -> None:
         self._app = app
-        self._paths = frozenset(paths)
+        self._paths = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in paths]
         self._bundle = bundle
         self._metrics = metrics
+        self._tracing = tracing
         self._root_path = root_path
         self.overcrowded: Callable[[], bool] = lambda: False
         self.in_flight = 0
@@ -64,7 +69,27 @@ class Exchanges:
         """Serve one request."""
         path = self._enter(scope)
         exchange = _Exchange(scope, receive, send, self._bundle)
+        route = self._route(path)
         self.in_flight += 1
+        try:
+            if route in _QUIET:
+                await self._answer(exchange, scope)
+                return
+            with self._tracing.request(dict(scope["headers"])) as traced:
+                await self._answer(exchange, scope)
+                self._tracing.answered(
+                    traced,
+                    route=route,
+                    method=_method(scope),
+                    status=exchange.status or CLIENT_GONE,
+                    cause=scope.get(CAUSE),
+                )
+        finally:
+            exchange.end()
+            self.in_flight -= 1
+            self._record(exchange, scope, route)
+
+    async def _answer(self, exchange: _Exchange, scope: Scope) -> None:
         try:
             if self.overcrowded():
                 await exchange.refuse(
@@ -75,11 +100,6 @@ class Exchanges:
         except Exception as error:
             _log.error("unforeseen error", exc_info=error, extra={"request_id": exchange.id})
             await exchange.refuse(problem_of(error))
-        finally:
-            exchange.end()
-            self.in_flight -= 1
-            # Never a path that is none of ours: that is the sender's text.
-            self._record(exchange, scope, path if path in self._paths else "unmatched")
 
     def _enter(self, scope: Scope) -> str:
         """The path as the routes know it, whether or not a proxy has taken the prefix away."""
@@ -92,8 +112,12 @@ class Exchanges:
         scope["root_path"], scope["path"] = root, root + inside
         return inside
 
+    def _route(self, path: str) -> str:
+        """The address that a path is one of; never the path itself: that is the sender's text."""
+        return next((route for form, route in self._paths if form.fullmatch(path)), "unmatched")
+
     def _record(self, exchange: _Exchange, scope: Scope, route: str) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = _method(scope)
         status = exchange.status or CLIENT_GONE
         seconds = time.monotonic() - exchange.started
         self._metrics.request(route, method, status, seconds)
@@ -113,6 +137,10 @@ class Exchanges:
                 "cause": cause,
             },
         )
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 class _Exchange:
@@ -159,7 +187,9 @@ class _Exchange:
     async def refuse(self, problem: RequestError) -> None:
         if self.status is None:  # otherwise it is too late to say anything
             self._scope[CAUSE] = problem.code
-            await problem_response(problem, self.id)(self._scope, self.receive, self.send)
+            await problem_response(problem, self._scope, self.id)(
+                self._scope, self.receive, self.send
+            )
 
     def end(self) -> None:
         self._connection.answered()

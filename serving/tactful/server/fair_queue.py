@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from tactful.errors import TactfulError
+from tactful.server.tracing import BatchTime, Timeline
 
 _log = logging.getLogger("tactful.server")
 Item = TypeVar("Item")
@@ -90,6 +91,7 @@ class _Request(Generic[Item, Result]):
     future: asyncio.Future[None]
     turn: float
     waiting: int  # tokens of the items that are not taken yet
+    timeline: Timeline
     taken: int = 0
     read: Read[Item, Result] | None = None  # fixed with the first item: one request, one model
     results: dict[int, Result] = field(default_factory=dict)  # by the index of the item
@@ -153,7 +155,9 @@ class FairQueue(Generic[Item, Result]):
             await asyncio.gather(self._task, *self._batches, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def submit(self, items: Sequence[Item], costs: Sequence[int]) -> list[Result]:
+    async def submit(
+        self, items: Sequence[Item], costs: Sequence[int], timeline: Timeline | None = None
+    ) -> list[Result]:
         """Have some items read.
 
         A caller that is cancelled takes its items out of the queue before they cost anything.
@@ -161,6 +165,7 @@ class FairQueue(Generic[Item, Result]):
         Args:
             items: what to read, in order.
             costs: tokens of each item.
+            timeline: filled in on the way.
 
         Returns:
             One result for each item.
@@ -177,7 +182,11 @@ class FairQueue(Generic[Item, Result]):
             return []
         self._admit(len(items), sum(costs))
         loop = asyncio.get_running_loop()
-        request = _Request[Item, Result](items, costs, loop.create_future(), self._now, sum(costs))
+        timeline = timeline or Timeline()
+        timeline.queued = time.time_ns()
+        request = _Request[Item, Result](
+            items, costs, loop.create_future(), self._now, sum(costs), timeline
+        )
         if not self.waiting:
             self._since = time.monotonic()
         self._all.add(request)
@@ -290,6 +299,7 @@ class FairQueue(Generic[Item, Result]):
             if batch and tokens + cost > self._limits.batch_tokens:
                 break
             request.read = request.read or read
+            request.timeline.taken = request.timeline.taken or time.time_ns()
             batch.append((request, request.taken))
             tokens += cost
             request.taken += 1
@@ -309,6 +319,7 @@ class FairQueue(Generic[Item, Result]):
             by_reader.setdefault(id(request.read), []).append((request, index))
         loop = asyncio.get_running_loop()
         started, tokens = time.monotonic(), sum(request.costs[index] for request, index in batch)
+        began = time.time_ns()
         try:
             for entries in by_reader.values():
                 read = entries[0][0].read
@@ -316,6 +327,9 @@ class FairQueue(Generic[Item, Result]):
                 items = [request.items[index] for request, index in entries]
                 try:
                     results = await loop.run_in_executor(self._threads, read, items)
+                    took = BatchTime(began, time.time_ns(), len(batch), tokens)
+                    for request in {request for request, _ in entries}:
+                        request.timeline.batches.append(took)
                     for (request, index), result in zip(entries, results, strict=True):
                         request.results[index] = result
                 except Exception as error:  # whatever it is, those who wait must learn of it

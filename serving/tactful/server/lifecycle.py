@@ -31,6 +31,7 @@ from tactful.server.live_bundle import LiveBundle
 from tactful.server.routes import Routes
 from tactful.server.serve_settings import TOKEN_VARIABLE, Settings
 from tactful.server.telemetry import LOGGER, SHARED_FOLDER, ServiceMetrics, configure_logs
+from tactful.server.tracing import Tracing, is_wanted
 from tactful.storage import write_file
 
 _log = logging.getLogger(LOGGER)
@@ -76,6 +77,7 @@ async def serve(
     *,
     address: Callable[[], str | None] = lambda: None,
     reloaded: Callable[[str | None], None] = lambda address: None,
+    telemetry: tuple[Tracing, ServiceMetrics] | None = None,
 ) -> None:
     """Serve on a listener until SIGTERM or SIGINT.
 
@@ -84,22 +86,24 @@ async def serve(
         listener: a bound socket; closed at the end.
         address: on SIGHUP, the bundle to load; None for the same address again.
         reloaded: told after a reload over HTTP.
+        telemetry: told of requests and figures; by default what ``OTEL_*`` asks for.
 
     Raises:
         TactfulError: the bundle cannot be used.
     """
     threads = settings.threads or max(1, available_cpus() // settings.workers)
-    metrics = ServiceMetrics()
+    tracing, metrics = telemetry or _telemetry()
     bundle = LiveBundle(
         lambda path: Classifier.load(path, threads=threads),
         settings.batch_limits,
         max_chars=settings.max_chars,
         metrics=metrics,
+        tracing=tracing,
     )
     stopping, hurrying = _handle_signals(lambda: _reload(bundle, address()))
     sys.setswitchinterval(_SWITCH_SECONDS)
     app, paths = Routes(bundle, settings, metrics, reloaded).app()
-    exchanges = Exchanges(app, paths, bundle, metrics, settings.root_path)
+    exchanges = Exchanges(app, paths, bundle, metrics, tracing, settings.root_path)
     connections = Connections(exchanges, settings)
     exchanges.overcrowded = lambda: connections.too_many
     await connections.start(listener)
@@ -123,7 +127,28 @@ async def serve(
         watching.cancel()
         stopped.cancel()
         await bundle.close()
+        for each in (tracing, metrics):  # what was not sent yet, for as long as that takes
+            await asyncio.to_thread(each.close)
     _log.info("ended")
+
+
+def _telemetry() -> tuple[Tracing, ServiceMetrics]:
+    """Who is told of requests and figures, as the variables ask for it."""
+    if not is_wanted():
+        return Tracing(), ServiceMetrics()
+    try:
+        from tactful.server.open_telemetry import ExportedMetrics, ExportedTraces, exporters
+
+        spans, reader = exporters()
+    except ModuleNotFoundError as error:
+        # No reason not to serve: platforms set these variables for everything they run.
+        _log.warning(
+            f"OTEL_* asks for traces or metrics, and {error.name} is not installed; run: pip "
+            "install 'tactful[otel]', or set OTEL_SDK_DISABLED=true"
+        )
+        return Tracing(), ServiceMetrics()
+    tracing = Tracing() if spans is None else ExportedTraces(spans)
+    return tracing, ServiceMetrics() if reader is None else ExportedMetrics(reader)
 
 
 def _handle_signals(

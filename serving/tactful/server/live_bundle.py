@@ -18,6 +18,7 @@ from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits, Pair
 from tactful.reading.readings import Reading
 from tactful.server.fair_queue import BatchLimits, Draining, Failure, FairQueue
 from tactful.server.telemetry import LOGGER, ServiceMetrics
+from tactful.server.tracing import Timeline, Tracing
 
 Outcome = Reading | Receipt | InputError
 _Asked = tuple[Pair, bool]  # whether a receipt is wanted
@@ -51,6 +52,7 @@ class LiveBundle:
         limits: of the queue.
         max_chars: longest reply and longest context, in code points.
         metrics: are told what happens, in the event loop.
+        tracing: is told what became of a request in the queue.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class LiveBundle:
         *,
         max_chars: int,
         metrics: ServiceMetrics,
+        tracing: Tracing,
     ) -> None:
         self._load = load
+        self._tracing = tracing
         self._max_chars = max_chars
         self._metrics = metrics
         self._loaded: _Loaded | None = None
@@ -158,7 +162,13 @@ class LiveBundle:
         checked = [item if isinstance(item, InputError) else self._checked(*item) for item in items]
         pairs = [item for item in checked if not isinstance(item, InputError)]
         costs = [estimate_tokens(*pair, limits) for pair in pairs]
-        results = iter(await self._queue.submit([(pair, explain) for pair in pairs], costs))
+        timeline = Timeline()
+        try:
+            results = iter(
+                await self._queue.submit([(pair, explain) for pair in pairs], costs, timeline)
+            )
+        finally:
+            self._tracing.queued(timeline)
         answers = [item if isinstance(item, InputError) else next(results) for item in checked]
         for answer in answers:
             if not isinstance(answer, InputError):

@@ -12,6 +12,18 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import tactful
+from tactful.server.inference_shapes import (
+    INFERENCE_EXAMPLE,
+    INFERRED_EXAMPLE,
+    Inference,
+    InferenceError,
+    Inferred,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Ready,
+    ServerMetadata,
+)
 from tactful.server.json_shapes import (
     ANSWER_EXAMPLES,
     REQUEST_EXAMPLES,
@@ -26,7 +38,7 @@ from tactful.server.json_shapes import (
     Reply,
     State,
 )
-from tactful.server.problem_documents import MEDIA_TYPE, PROBLEMS
+from tactful.server.problem_documents import MEDIA_TYPE, PROBLEMS, speaks_inference
 
 _RETRY_AFTER = {
     "description": "Seconds after which another try makes sense.",
@@ -38,6 +50,10 @@ _EVERYWHERE = ("http_malformed", "sender_too_slow", "internal_error", "too_many_
 _WITH_BODY = (
     *("json_malformed", "token_missing", "body_too_large", "not_json", "body_compressed"),
     *("field_wrong", "not_ready", "draining"),
+)
+_WITH_TENSORS = (
+    *("json_malformed", "tensor_wrong", "token_missing", "not_found", "body_too_large"),
+    *("not_json", "body_compressed", "not_ready", "draining"),
 )
 
 
@@ -106,6 +122,39 @@ OPERATIONS = (
         (ReloadRequest,),
         body_required=False,
     ),
+    Operation(
+        "/v2", "inference_server", "This server, in the inference protocol", (ServerMetadata,)
+    ),
+    Operation("/v2/health/live", "inference_live", "Whether the process is alive", (Live,)),
+    Operation(
+        "/v2/health/ready",
+        "inference_ready",
+        "Whether a verified bundle serves and requests are taken",
+        (Ready,),
+        ("not_ready", "draining"),
+    ),
+    Operation(
+        "/v2/models/{name}",
+        "inference_model",
+        "The model and its tensors",
+        (ModelMetadata,),
+        ("token_missing", "not_found", "not_ready"),
+    ),
+    Operation(
+        "/v2/models/{name}/ready",
+        "inference_model_ready",
+        "Whether the model takes requests",
+        (ModelReady,),
+        ("not_found", "not_ready", "draining"),
+    ),
+    Operation(
+        "/v2/models/{name}/infer",
+        "infer",
+        "Read the replies of a tensor",
+        (Inferred,),
+        (*_WITH_TENSORS, "too_many_items", "too_many_tokens", "queue_full", "deadline_exceeded"),
+        (Inference,),
+    ),
 )
 
 
@@ -116,7 +165,8 @@ def describe(root_path: str = "") -> dict[str, Any]:
     Args:
         root_path: under which a proxy shows the service.
     """
-    used = {model for one in OPERATIONS for model in (*one.answers, *one.bodies)} | {Problem}
+    used = {model for one in OPERATIONS for model in (*one.answers, *one.bodies)}
+    used |= {Problem, InferenceError}
     _, shapes = models_json_schema(
         [(model, "validation") for model in sorted(used, key=lambda model: model.__name__)],
         ref_template="#/components/schemas/{model}",
@@ -150,17 +200,28 @@ def _described(one: Operation) -> dict[str, Any]:
         "operationId": f"{re.sub(r'[^a-z0-9]', '_', one.name + one.path)}_{one.method}",
         "responses": {"200": {"description": "Successful Response", "content": content}},
     }
-    if one.switches:
-        described["parameters"] = [
-            {
-                "name": name,
-                "in": "query",
-                "description": what_for,
-                "schema": {"type": "boolean", "default": False},
-            }
-            for name, what_for in one.switches.items()
-        ]
-    described["responses"] |= _problem_responses(*_EVERYWHERE, *one.problems)
+    refused = _inference_errors if speaks_inference(one.path) else _problem_responses
+    described["responses"] |= refused(*_EVERYWHERE, *one.problems)
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1},
+        }
+        for name in re.findall(r"\{(\w+)\}", one.path)
+    ]
+    parameters += [
+        {
+            "name": name,
+            "in": "query",
+            "description": what_for,
+            "schema": {"type": "boolean", "default": False},
+        }
+        for name, what_for in one.switches.items()
+    ]
+    if parameters:
+        described["parameters"] = parameters
     if one.bodies:
         body: dict[str, Any] = {"schema": _any_of(one.bodies)}
         described["requestBody"] = {
@@ -170,6 +231,11 @@ def _described(one: Operation) -> dict[str, Any]:
     if one.name == "label":
         body["examples"] = REQUEST_EXAMPLES
         content["application/json"]["examples"] = ANSWER_EXAMPLES
+    if one.name == "infer":
+        body["examples"] = {"two replies": {"value": INFERENCE_EXAMPLE}}
+        content["application/json"]["examples"] = {"two replies": {"value": INFERRED_EXAMPLE}}
+        # JSON and bytes of tensors behind it, where the request asks for that.
+        content["application/octet-stream"] = {}
     if "token_missing" in one.problems:
         described["security"] = [{"bearer": []}]
     return described
@@ -200,4 +266,13 @@ def _problem_responses(*codes: str) -> dict[str, dict[str, Any]]:
         response["content"][MEDIA_TYPE]["examples"][code] = {"value": example}
         if row.status in (429, 503):
             response["headers"] = {"Retry-After": _RETRY_AFTER}
+    return responses
+
+
+def _inference_errors(*codes: str) -> dict[str, dict[str, Any]]:
+    """As `_problem_responses`, in the form of the inference protocol."""
+    schema = {"$ref": "#/components/schemas/InferenceError"}
+    responses = _problem_responses(*codes)
+    for response in responses.values():
+        response["content"] = {"application/json": {"schema": schema}}
     return responses

@@ -1,6 +1,7 @@
 """The one table from what goes wrong to problem documents (RFC 9457).
 
-A document says what was given, what is allowed and what to do, and never quotes a text.
+A document says what was given, what is allowed and what to do, and never quotes a text. Under
+``/v2`` the inference protocol has a form of its own: an object with ``error``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from tactful.errors import BundleError, InputError, TactfulError
 from tactful.server.fair_queue import (
@@ -26,6 +28,7 @@ from tactful.server.fair_queue import (
 from tactful.server.live_bundle import NotReady
 
 MEDIA_TYPE = "application/problem+json"
+_INFERENCE = "/v2"
 
 
 class RequestError(TactfulError):
@@ -62,6 +65,7 @@ class ProblemType:
 PROBLEMS: dict[str, ProblemType] = {
     "http_malformed": ProblemType(400, "This is no HTTP request"),
     "json_malformed": ProblemType(400, "The body is no JSON"),
+    "tensor_wrong": ProblemType(400, "A tensor is wrong"),
     "token_missing": ProblemType(401, "A bearer token is needed"),
     "not_found": ProblemType(404, "There is nothing at this address"),
     "method_not_allowed": ProblemType(405, "This address does not take this method"),
@@ -143,10 +147,18 @@ def document(problem: RequestError, request_id: str) -> bytes:
     return json.dumps(content).encode()
 
 
-def problem_response(problem: RequestError, request_id: str) -> Response:
-    """The answer to a request that is refused."""
+def speaks_inference(path: str) -> bool:
+    """Whether an address is one of the inference protocol, known or not."""
+    return path == _INFERENCE or path.startswith(f"{_INFERENCE}/")
+
+
+def problem_response(problem: RequestError, scope: Scope, request_id: str) -> Response:
+    """The answer to a request that is refused, in the form of the protocol that it speaks."""
     status = PROBLEMS[problem.code].status
     headers = problem.headers | ({"WWW-Authenticate": "Bearer"} if status == 401 else {})
+    if speaks_inference(scope["path"].removeprefix(scope.get("root_path", ""))):
+        content = json.dumps({"error": str(problem)})
+        return Response(content, status, headers, media_type="application/json")
     return Response(document(problem, request_id), status, headers, media_type=MEDIA_TYPE)
 
 

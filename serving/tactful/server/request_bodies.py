@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from tactful.errors import InputError
+from tactful.server.inference_protocol import HEADER_LENGTH, wrong_tensor
 from tactful.server.problem_documents import RequestError
 from tactful.server.serve_settings import Settings
 from tactful.strict_json import strict_json
@@ -38,6 +39,36 @@ async def read_json(request: Request, settings: Settings) -> Any:
     Raises:
         RequestError: says what is wrong; nothing of the body is quoted.
     """
+    _refuse_compressed(request)
+    if not _is_json(request.headers.get("content-type", "")):
+        raise RequestError("not_json", "the header Content-Type must be application/json, in UTF-8")
+    return await _parsed(await _read_body(request, settings))
+
+
+async def read_inference(request: Request, settings: Settings) -> tuple[Any, bytes]:
+    """A request of the inference protocol: its JSON, and the bytes of tensors behind it.
+
+    Raises:
+        RequestError: says what is wrong; nothing of the body is quoted.
+    """
+    _refuse_compressed(request)
+    kind = request.headers.get("content-type", "")  # which clients of Triton leave out
+    if kind and kind.lower() != "application/octet-stream" and not _is_json(kind):
+        raise RequestError(
+            "not_json",
+            "the header Content-Type must be application/json, in UTF-8, or, with bytes of "
+            "tensors behind it, application/octet-stream",
+        )
+    length = request.headers.get(HEADER_LENGTH)
+    body = await _read_body(request, settings)
+    if length is None:
+        return await _parsed(body), b""
+    if not length.isdecimal() or len(length) > 15 or int(length) > len(body):
+        raise wrong_tensor(f"the header {HEADER_LENGTH} must be the bytes of the JSON in the body")
+    return await _parsed(body[: int(length)]), body[int(length) :]
+
+
+def _refuse_compressed(request: Request) -> None:
     encodings = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
     if not {encoding.strip() for encoding in encodings} <= {"", "identity"}:
         # Not quoted: it is the sender's text.
@@ -47,9 +78,9 @@ async def read_json(request: Request, settings: Settings) -> Any:
             "this header",
             headers={"Accept-Encoding": "identity"},
         )
-    if not _is_json(request.headers.get("content-type", "")):
-        raise RequestError("not_json", "the header Content-Type must be application/json, in UTF-8")
-    body = await _read_body(request, settings)
+
+
+async def _parsed(body: bytes) -> Any:
     try:
         return (
             await asyncio.to_thread(strict_json, body) if len(body) > _LARGE else strict_json(body)

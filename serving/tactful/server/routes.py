@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -18,8 +18,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+import tactful
 from tactful.errors import InputError, TactfulError
+from tactful.reading.readings import Reading
 from tactful.server.exchanges import CAUSE, CLIENT_GONE, REQUEST_ID
+from tactful.server.inference_protocol import (
+    EXTENSIONS,
+    HEADER_LENGTH,
+    inference_answer,
+    model_metadata,
+    parse_inference,
+)
 from tactful.server.live_bundle import LiveBundle, Outcome, bundle_info
 from tactful.server.openapi import OPERATIONS, describe
 from tactful.server.problem_documents import (
@@ -33,6 +42,7 @@ from tactful.server.request_bodies import (
     parse_explain,
     parse_label_request,
     parse_reload_request,
+    read_inference,
     read_json,
     read_optional_json,
 )
@@ -116,16 +126,7 @@ class Routes:
         explain = parse_explain(request.query_params)
         body = await read_json(request, self._settings)
         wanted = parse_label_request(body, self._settings.max_items)
-        reading = asyncio.ensure_future(self._bundle.label(wanted.items, explain=explain))
-        gone = asyncio.ensure_future(disconnected(request))
-        try:
-            await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                raise ClientDisconnect
-            outcomes = reading.result()
-        finally:
-            reading.cancel()
-            gone.cancel()
+        outcomes = await self._read(request, wanted.items, explain=explain)
         for outcome in outcomes:
             if isinstance(outcome, InputError):
                 if wanted.single:
@@ -152,6 +153,80 @@ class Routes:
         self._reloaded(address)
         return _json({"bundle": now, "previous": previous})
 
+    async def inference_server(self, request: Request) -> Response:
+        """The service and what it knows beyond the inference protocol."""
+        return _json(
+            {"name": "tactful", "version": tactful.__version__, "extensions": list(EXTENSIONS)}
+        )
+
+    async def inference_live(self, request: Request) -> Response:
+        """Whether the process is alive."""
+        return _json({"live": True})
+
+    async def inference_ready(self, request: Request) -> Response:
+        """Whether requests are taken."""
+        self._bundle.check_ready()
+        return _json({"ready": True})
+
+    async def inference_model(self, request: Request) -> Response:
+        """The model and its tensors."""
+        self._authorize(request)
+        return _json(model_metadata(self._bundle.classifier, self._model(request)))
+
+    async def inference_model_ready(self, request: Request) -> Response:
+        """Whether the model takes requests."""
+        self._bundle.check_ready()
+        return _json({"name": self._model(request), "ready": True})
+
+    async def infer(self, request: Request) -> Response:
+        """Read the replies of a tensor."""
+        self._authorize(request)
+        self._bundle.check_ready()
+        name = self._model(request)
+        content, binary = await read_inference(request, self._settings)
+        classifier = self._bundle.classifier
+        tasks = classifier.bundle.heads.tasks
+        wanted = parse_inference(content, binary, tasks, self._settings.max_items)
+        outcomes = await self._read(request, wanted.items)
+        read_by = {each.bundle for each in outcomes if isinstance(each, Reading)}
+        if self._bundle.classifier.bundle.id in read_by:  # exchanged meanwhile
+            classifier = self._bundle.classifier
+        answer, parts = inference_answer(wanted, outcomes, classifier, name)
+        response = _json(answer)
+        if not parts:
+            return response
+        return Response(
+            b"".join([bytes(response.body), *parts]),
+            headers={HEADER_LENGTH: str(len(response.body))},
+            media_type="application/octet-stream",
+        )
+
+    async def _read(
+        self,
+        request: Request,
+        items: Sequence[tuple[object, object] | InputError],
+        *,
+        explain: bool = False,
+    ) -> list[Outcome]:
+        """What the bundle reads, while somebody is there to hear it."""
+        reading = asyncio.ensure_future(self._bundle.label(items, explain=explain))
+        gone = asyncio.ensure_future(disconnected(request))
+        try:
+            await asyncio.wait({reading, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise ClientDisconnect
+            return reading.result()
+        finally:
+            reading.cancel()
+            gone.cancel()
+
+    def _model(self, request: Request) -> str:
+        """The name of the model, which must be the one that was asked for."""
+        name = self._settings.model_name or self._bundle.classifier.bundle.manifest["name"]
+        if request.path_params["name"] != name:
+            raise RequestError("not_found", f"there is no such model; this service has {name}")
+        return str(name)
+
     def _authorize(self, request: Request) -> None:
         if not self._settings.allows(request.headers.get("authorization")):
             raise RequestError(
@@ -165,7 +240,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_GONE)
     problem = problem_of(error)
     request.scope[CAUSE] = problem.code
-    return problem_response(problem, request.scope[REQUEST_ID])
+    return problem_response(problem, request.scope, request.scope[REQUEST_ID])
 
 
 def _json(content: Any) -> Response:

@@ -52,6 +52,12 @@ class Settings:
         "take that path away. Without it, page and OpenAPI document use relative addresses.",
         panel=_PROCESS,
     )
+    model_name: str | None = option(
+        None,
+        "The model's name under /v2/models/ (Open Inference Protocol). By default that of the "
+        "bundle; KServe asks by the name of the InferenceService.",
+        panel=_PROCESS,
+    )
     workers: int = option(
         1,
         "Processes that share the port. Each holds a bundle of its own, so memory grows with "
@@ -176,6 +182,10 @@ class Settings:
             raise TactfulError(
                 f"--root-path is {self.root_path!r}, allowed: a path of letters, digits and ._~- "
                 "that begins with / and does not end with one, for example /tactful"
+            )
+        if self.model_name is not None and not re.fullmatch(r"[\w.-]+", self.model_name, re.ASCII):
+            raise TactfulError(
+                f"--model-name is {self.model_name!r}, allowed: letters, digits and ._-"
             )
 
     @property

@@ -132,6 +132,9 @@ class ServiceMetrics:
         self._ready.set(ready)
         self._queue.set(waiting_tokens)
 
+    def close(self) -> None:
+        """Nothing: Prometheus asks."""
+
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         registry = self._registry
@@ -148,6 +151,7 @@ def configure_logs(log_format: str) -> None:
     for name, level in (
         (LOGGER, logging.INFO),
         ("uvicorn.error", logging.WARNING),
+        ("opentelemetry", logging.WARNING),
         ("asyncio", logging.WARNING),
     ):
         logger = logging.getLogger(name)

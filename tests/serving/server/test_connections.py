@@ -15,6 +15,7 @@ from tactful.server.exchanges import Exchanges  # noqa: E402
 from tactful.server.live_bundle import LiveBundle  # noqa: E402
 from tactful.server.serve_settings import Settings  # noqa: E402
 from tactful.server.telemetry import ServiceMetrics  # noqa: E402
+from tactful.server.tracing import Tracing  # noqa: E402
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
@@ -28,8 +29,10 @@ def serve(app, client, *, receive_ms=10_000, buffer=None):
 
     async def main():
         settings, metrics = Settings(receive_ms=receive_ms, max_connections=8), ServiceMetrics()
-        bundle = LiveBundle(Classifier.load, settings.batch_limits, max_chars=9, metrics=metrics)
-        connections = Connections(Exchanges(app, {"/"}, bundle, metrics), settings)
+        bundle = LiveBundle(
+            Classifier.load, settings.batch_limits, max_chars=9, metrics=metrics, tracing=Tracing()
+        )
+        connections = Connections(Exchanges(app, {"/"}, bundle, metrics, Tracing()), settings)
         listener = listen("127.0.0.1", 0)
         if buffer is not None:  # accepted connections inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)

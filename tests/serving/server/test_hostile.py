@@ -15,6 +15,7 @@ import pytest
 
 httpx = pytest.importorskip("httpx")
 
+INFER = "/v2/models/tiny/infer"
 BODIES = int(os.environ.get("HOSTILE_BODIES", "200"))
 MOST_GROWTH = 64 * 2**20  # far below what a leak of a few of these bodies would take
 ALLOWED = {200, 400, 404, 405, 408, 413, 415, 422, 429}
@@ -43,8 +44,26 @@ def value(rng, depth=0):
     }[kind]
 
 
+KEYS = ["reply", "context", "items", "", "__proto__", "\ud800", "reply\u0000"]
+OF_TENSORS = ["inputs", "outputs", "parameters", "name", "datatype", "shape", "data", "id"]
+
+
 def key(rng):
-    return rng.choice(["reply", "context", "items", "", "__proto__", "\ud800", "reply\u0000"])
+    return rng.choice([*KEYS, *OF_TENSORS])
+
+
+def tensors(rng):
+    """A request for inference in which one thing or the other is wrong, and bytes behind it."""
+    sizes = rng.choice([[1], [2, 1], [10**30], [-1], [[]], [0], [1, 1, 1]])
+    one = {"name": "reply", "datatype": "BYTES", "shape": sizes, "data": ["sorry"]}
+    one |= rng.choice([{}, {"parameters": {"binary_data_size": rng.choice([0, 5, 2**63, -1])}}])
+    one |= {} if rng.random() < 0.3 else {key(rng): value(rng)}
+    if "parameters" in one and rng.random() < 0.8:
+        one.pop("data", None)
+    outputs = [{"name": rng.choice(["tone", "scores.tone", value(rng)])}]
+    document = {"inputs": [one] * rng.choice([1, 1, 2, 900]), "outputs": outputs}
+    binary = rng.choice([b"", b"\x01\0\0\0a", b"\xff" * 9, os.urandom(rng.randrange(900))])
+    return json.dumps(document).encode(), binary
 
 
 def body(rng):
@@ -115,10 +134,16 @@ def test_hostile_bodies_never_give_a_5xx_and_cost_no_memory(serve, sound_bundle)
                 statuses[raw(running, rng)] += 1
                 continue
             kind = rng.choice(["application/json"] * 9 + ["text/plain"])
-            path = rng.choice(["/v1/label"] * 9 + ["/v1/admin/reload"])
+            path = rng.choice(["/v1/label"] * 6 + [INFER] * 3 + ["/v1/admin/reload"])
             method = rng.choice(["POST"] * 19 + ["PUT"])
             headers = {"content-type": kind}
-            answer = client.request(method, path, content=body(rng), headers=headers)
+            content = body(rng)
+            if path == INFER and rng.random() < 0.8:
+                content, binary = tensors(rng)
+                length = rng.choice([len(content)] * 5 + [0, len(content) + 10**6, "x"])
+                headers["inference-header-content-length"] = str(length)
+                content += binary
+            answer = client.request(method, path, content=content, headers=headers)
             statuses[answer.status_code] += 1
             assert answer.status_code in ALLOWED | {401}, answer.text
         growth = memory(running) - before

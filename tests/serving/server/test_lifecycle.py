@@ -22,6 +22,13 @@ httpx = pytest.importorskip("httpx")
 TOKEN = "a-token-for-tests"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 REPLY = {"reply": "I am so sorry, friend."}
+INFER = "/v2/models/tiny/infer"
+
+
+def tensor(replies):
+    return {
+        "inputs": [{"name": "reply", "datatype": "BYTES", "shape": [len(replies)], "data": replies}]
+    }
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +102,7 @@ def test_sigterm_under_load_cuts_nobody_off(serve, sound_bundle):
 
 
 def test_while_draining_the_listener_answers_503_until_the_last_one_is_done(serve, sound_bundle):
-    running = serve(sound_bundle)
+    running = serve(sound_bundle, "--receive-ms", "600000")  # the slow one stays to the end
     first, rest = half_a_request(json.dumps(REPLY).encode())
     with connect(running) as slow:
         slow.sendall(first)
@@ -106,7 +113,13 @@ def test_while_draining_the_listener_answers_503_until_the_last_one_is_done(serv
         assert (answer.status_code, answer.json()["code"]) == (503, "draining")
         assert answer.headers["retry-after"]
         assert answer.headers["connection"] == "close"
-        assert httpx.get(f"{running.url}/healthz").status_code == 200
+        answer = httpx.post(f"{running.url}{INFER}", json=tensor(["sorry"]))
+        assert (answer.status_code, list(answer.json())) == (503, ["error"])
+        assert answer.headers["retry-after"]
+        assert httpx.get(f"{running.url}/v2/health/ready").status_code == 503
+        assert httpx.get(f"{running.url}/v2/models/tiny/ready").status_code == 503
+        for path in ("/healthz", "/v2/health/live"):
+            assert httpx.get(f"{running.url}{path}").status_code == 200
         slow.sendall(rest)
         answer = slow.recv(10_000)
         assert answer.startswith(b"HTTP/1.1 200 ")  # it was let in before
@@ -200,8 +213,13 @@ def test_a_token_is_asked_for_where_one_is_set(serve, sound_bundle, tmp_path):
                 assert (answer.status_code, answer.json()["code"]) == (401, "token_missing")
                 assert answer.headers["www-authenticate"] == "Bearer"
                 assert TOKEN not in answer.text
+            for method, path in (("POST", INFER), ("GET", "/v2/models/tiny")):
+                answer = http.request(method, path, headers=raw)
+                assert (answer.status_code, list(answer.json())) == (401, ["error"])
+                assert answer.headers["www-authenticate"] == "Bearer"
+        assert http.post(INFER, json=tensor(["sorry"]), headers=BEARER).status_code == 200
         assert http.post("/v1/label", json=REPLY, headers=BEARER).status_code == 200
-        for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json"):
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v2"):
             assert http.get(path).status_code == 200
         answer = http.post("/v1/admin/reload", headers=BEARER)
         assert answer.json()["bundle"] == answer.json()["previous"]
@@ -215,26 +233,31 @@ def test_a_token_is_asked_for_where_one_is_set(serve, sound_bundle, tmp_path):
 def test_a_full_queue_answers_429_at_once(serve, sound_bundle):
     limits = ("--max-queue-tokens", "1600", "--batch-tokens", "1")
     running = serve(sound_bundle, *limits)
-    batch = {"items": [{"reply": f"sorry {i}"} for i in range(200)]}
+    texts = [f"sorry {i}" for i in range(200)]
+    batch = {"items": [{"reply": text} for text in texts]}
+    asked = [("/v1/label", batch), (INFER, tensor(texts))] * 4
 
-    def ask(_):
-        return httpx.post(f"{running.url}/v1/label", json=batch, timeout=60)
+    def ask(what):
+        return httpx.post(running.url + what[0], json=what[1], timeout=60)
 
-    refused = []
+    refused = {}
     end = time.monotonic() + 60
-    while not refused and time.monotonic() < end:
+    while len(refused) < 2 and time.monotonic() < end:
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(ask, range(8)))
+            answers = list(pool.map(ask, asked))
         assert {answer.status_code for answer in answers} <= {200, 429}
-        refused = [answer for answer in answers if answer.status_code == 429]
-    assert refused[0].json()["code"] == "queue_full"
-    assert int(refused[0].headers["retry-after"]) >= 1
+        refused |= {answer.url.path: answer for answer in answers if answer.status_code == 429}
+    assert refused["/v1/label"].json()["code"] == "queue_full"
+    assert list(refused[INFER].json()) == ["error"]
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused.values())
     answer = httpx.post(f"{running.url}/v1/label", json={"reply": "sorry " * 2000}, timeout=60)
     assert answer.status_code == 200  # cut to its windows, it fits
-    batch["items"] *= 1
     large = {"items": [{"reply": "sorry " * 100}] * 200}
     answer = httpx.post(f"{running.url}/v1/label", json=large, timeout=60)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_many_tokens")
+    large = tensor(["sorry " * 100] * 200)
+    answer = httpx.post(running.url + INFER, json=large, timeout=60)
+    assert (answer.status_code, list(answer.json())) == (413, ["error"])
 
 
 def test_too_many_connections_are_told_so(serve, sound_bundle):

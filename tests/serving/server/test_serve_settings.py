@@ -113,6 +113,11 @@ def test_deploy_can_be_parsed():
     assert {"startupProbe", "readinessProbe", "livenessProbe", "resources"} <= set(container)
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert pod["securityContext"]["runAsNonRoot"]
+    service = yaml.safe_load((ROOT / "deploy/kserve.yaml").read_text("utf-8"))
+    [predictor] = service["spec"]["predictor"]["containers"]
+    variables = {each["name"]: each.get("value") for each in predictor["env"]}
+    assert variables["TACTFUL_MODEL_NAME"] == service["metadata"]["name"]
+    assert predictor["ports"][0]["containerPort"] == int(variables["TACTFUL_PORT"])
     for name in ("prometheus.yaml", "prometheus-rules.yaml"):
         assert yaml.safe_load((ROOT / "deploy" / name).read_text("utf-8"))
     dashboard = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text("utf-8"))
