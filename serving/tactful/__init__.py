@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from tactful.errors import BundleError, InputError, TactfulError
+from tactful.errors import BundleError, InputError, SignatureError, TactfulError
 from tactful.reading.decision_receipt import Receipt
 from tactful.reading.readings import Evidence, Reading
 
@@ -27,6 +27,7 @@ __all__ = [
     "InputError",
     "Reading",
     "Receipt",
+    "SignatureError",
     "TactfulError",
     "__version__",
 ]

@@ -9,6 +9,7 @@ from typing import Literal, overload
 
 from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.bundle.loading import Bundle
+from tactful.bundle.signatures import Keys
 from tactful.errors import InputError
 from tactful.reading.decision_receipt import Receipt
 from tactful.reading.encoding import Pair
@@ -52,22 +53,32 @@ class Classifier:
         return self._bundle
 
     @classmethod
-    def load(cls, path: str | Path | None = None, *, threads: int | None = None) -> Classifier:
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        trusted_keys: Keys | None = None,
+    ) -> Classifier:
         """Load and verify a bundle.
 
         Args:
-            path: a bundle's folder, its ``.tar.gz`` archive, or a model in MLflow
-                (``models:/tactful@champion``, extra ``registry``). By default what
+            path: a bundle's folder, its ``.tar.gz`` archive, a model in MLflow
+                (``models:/tactful@champion``, extra ``registry``) or a repository of the Hugging
+                Face hub (``hf://owner/name@revision``, extra ``hub``). By default what
                 ``$TACTFUL_BUNDLE`` names, then ``models/tactful`` in the working folder, then the
                 model that the package carries where it was installed from a release.
             threads: threads of one run; by default the processors this process may use.
+            trusted_keys: files of public keys or certificates (PEM), one of which must have signed
+                it (extra ``sign``); by default those of ``TACTFUL_TRUSTED_KEYS``, and () for none.
 
         Raises:
+            SignatureError: it is signed by none of the trusted keys, or not as it is.
             BundleError: lists everything that is wrong with it.
         """
         if path is None:
             path = os.environ.get("TACTFUL_BUNDLE") or DEFAULT_BUNDLE
-        return cls(Bundle.load(path, threads=threads))
+        return cls(Bundle.load(path, threads=threads, trusted_keys=trusted_keys))
 
     def classify(self, reply: str, context: str | None = None) -> Reading:
         """Label one reply.

@@ -37,6 +37,10 @@ class BundleError(TactfulError):
         super().__init__(f"the bundle {bundle} cannot be used:{lines}")
 
 
+class SignatureError(BundleError):
+    """A bundle that no trusted key has signed as it is; what it holds was not looked at."""
+
+
 class InputError(TactfulError, ValueError):
     """A reply or context that cannot be read.
 

@@ -215,7 +215,10 @@ def given_reply(reply: str | None, command: str) -> str:
 
 
 # `str`, not `Path`: a registry URI is no file name.
-BUNDLE_HELP = "The model bundle: a folder, a .bundle.tar.gz archive or models:/tactful@champion."
+BUNDLE_HELP = (
+    "The model bundle: a folder, a .bundle.tar.gz archive, models:/tactful@champion or "
+    "hf://owner/name."
+)
 BundleOption = Annotated[
     str,
     typer.Option("--bundle", envvar="TACTFUL_BUNDLE", metavar="DIR", help=BUNDLE_HELP),

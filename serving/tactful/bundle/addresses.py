@@ -1,9 +1,9 @@
 """Where bundles come from: the one place that resolves their addresses.
 
-A folder, a ``.tar.gz`` archive or a model in MLflow (``models:/tactful@champion``, ``runs:/…``)
-becomes the bytes of its files; whether they are those of a bundle, `manifest_check` says. The
-default model is looked for in the working folder first, then in the package, which carries one
-where it was installed from a release.
+A folder, a ``.tar.gz`` archive, a model in MLflow (``models:/tactful@champion``, ``runs:/…``) or a
+repository of the Hugging Face hub (``hf://owner/name``) becomes the bytes of its files; whether
+they are those of a bundle, `manifest_check` says. The default model is looked for in the working
+folder first, then in the package, which carries one where it was installed from a release.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from tactful.bundle.manifest_check import FILES, MAX_BUNDLE_BYTES, is_ignored
+from tactful.bundle.hub_store import SCHEME, download
+from tactful.bundle.manifest_check import (
+    FILES,
+    MAX_BUNDLE_BYTES,
+    MAX_SIGNATURE_BYTES,
+    SIGNATURE,
+    is_ignored,
+)
 from tactful.bundle.mlflow_store import fetched
 from tactful.errors import BundleError
 
@@ -30,12 +37,17 @@ HOW_TO_GET_ONE = (
     "train one with `tactful train` (in a clone: `make train`), install the wheel of a release, "
     "which carries one, or name a bundle with --bundle or $TACTFUL_BUNDLE"
 )
-SCHEMES = ("models:/", "runs:/")
+_MLFLOW = ("models:/", "runs:/")
 
 
 def is_registry_uri(address: object) -> bool:
     """Whether a bundle's address is one of MLflow and no path."""
-    return str(address).startswith(SCHEMES)
+    return str(address).startswith(_MLFLOW)
+
+
+def is_remote(address: object) -> bool:
+    """Whether a bundle's address is one of MLflow or of the hub and no path."""
+    return is_registry_uri(address) or str(address).startswith(SCHEME)
 
 
 def located(address: str | Path) -> str | Path:
@@ -47,25 +59,27 @@ def located(address: str | Path) -> str | Path:
 
 def absolute(address: str | Path) -> str:
     """The address as it can be handed to another process; links of a path are followed."""
-    return str(address) if is_registry_uri(address) else str(Path(located(address)).resolve())
+    return str(address) if is_remote(address) else str(Path(located(address)).resolve())
 
 
 def read_files(address: str | Path) -> tuple[Files, list[str]]:
     """Read the files of a bundle, each of them once.
 
     Args:
-        address: a folder, an archive, ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or
-            ``runs:/RUN/model``.
+        address: a folder, an archive, ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``,
+            ``runs:/RUN/model`` or ``hf://OWNER/NAME[@REVISION]``.
 
     Returns:
-        Name to content of the regular files whose names a bundle has, and one line for everything
-        else that is there. What `is_ignored` is not looked at.
+        Name to content of the regular files whose names a bundle has, and of its signature; and
+        one line for everything else that is there. What `is_ignored` otherwise is not looked at.
 
     Raises:
-        BundleError: there is nothing, it cannot be read, or MLflow does not answer.
-        MissingExtraError: what is needed to open the MLflow store is not installed.
+        BundleError: there is nothing, it cannot be read, or who has it does not answer.
+        MissingExtraError: what is needed to ask MLflow or the hub is not installed.
     """
     try:
+        if str(address).startswith(SCHEME):
+            return download(str(address)), []
         if is_registry_uri(address):
             with fetched(str(address)) as folder:
                 return _read_folder(folder)
@@ -87,6 +101,9 @@ def _read_folder(folder: Path) -> tuple[Files, list[str]]:
     room = MAX_BUNDLE_BYTES
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if is_ignored(entry.name) and not entry.is_dir(follow_symlinks=False):
+            if entry.name == SIGNATURE and entry.is_file(follow_symlinks=False):
+                signature = _read_regular(folder / SIGNATURE, MAX_SIGNATURE_BYTES)
+                contents |= {} if signature is None else {SIGNATURE: signature}
             continue
         if entry.name not in FILES:
             problems.append(f"{entry.name}: extra; a bundle has only {', '.join(FILES)}")
@@ -153,7 +170,9 @@ def _read_archive(path: Path) -> tuple[Files, list[str]]:
                     elif member.name.startswith("/") or ".." in member.name.split("/"):
                         problems.append(f"{member.name}: absolute names and '..' are not allowed")
                     elif is_ignored(name) and "/" not in folder and not member.isdir():
-                        continue
+                        if name == SIGNATURE and 0 < member.size <= MAX_SIGNATURE_BYTES:
+                            signature = archive.extractfile(member)
+                            contents |= {SIGNATURE: signature.read()} if signature else {}
                     elif name not in FILES or "/" in folder:
                         problems.append(f"{member.name}: extra; allowed: {', '.join(FILES)}")
                     elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):

@@ -12,6 +12,7 @@ from tactful.bundle.addresses import absolute, read_files
 from tactful.bundle.goldens import Golden, check_goldens, goldens_from_jsonl
 from tactful.bundle.manifest_check import checked_manifest
 from tactful.bundle.onnx_check import external_data
+from tactful.bundle.signatures import Keys, check_trusted
 from tactful.errors import BundleError
 from tactful.reading.decisions import Heads
 from tactful.reading.engine import Engine
@@ -27,11 +28,12 @@ class Bundle:
     Attributes:
         address: where it was loaded from, in a form that other processes understand: an absolute
             path or an address in MLflow.
-        files: name to content of all its files, as they were verified.
+        files: name to content of all its files, as they were verified; its signature too.
         manifest: the content of ``manifest.json``.
         golden: the replies that it reproduced here.
         card: the model card, Markdown.
         engine: the running model.
+        signed_by: the trusted key that has signed it; None where none was asked for.
     """
 
     address: str
@@ -40,6 +42,7 @@ class Bundle:
     golden: Sequence[Golden]
     card: str
     engine: Engine
+    signed_by: Path | None = None
 
     @property
     def id(self) -> str:
@@ -57,19 +60,26 @@ class Bundle:
         return self.engine.heads
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int | None = None) -> Bundle:
+    def load(
+        cls, path: str | Path, *, threads: int | None = None, trusted_keys: Keys | None = None
+    ) -> Bundle:
         """Verify and open a bundle.
 
         Args:
             path: a folder, a ``.tar.gz`` archive or a model in MLflow (see `read_files`).
             threads: threads of one run; by default the processors this process may use.
+            trusted_keys: files of keys and certificates (PEM), one of which must have signed it;
+                by default those of ``TACTFUL_TRUSTED_KEYS``, and () for none.
 
         Raises:
+            SignatureError: it is signed by none of the trusted keys, or not as it is.
             BundleError: lists what is missing, extra, changed, malformed or not reproduced here.
             ValueError: ``threads`` is below 1.
         """
         files, strange = read_files(path)
-        return cls.verified(files, path, strange=strange, threads=threads)
+        return cls.verified(
+            files, path, strange=strange, threads=threads, trusted_keys=trusted_keys
+        )
 
     @classmethod
     def verified(
@@ -79,6 +89,7 @@ class Bundle:
         *,
         strange: Sequence[str] = (),
         threads: int | None = None,
+        trusted_keys: Keys | None = None,
     ) -> Bundle:
         """Verify and open a bundle whose files were read already, here or on another machine.
 
@@ -87,13 +98,16 @@ class Bundle:
             address: where they came from.
             strange: one line for everything else that was found there.
             threads: as of `load`.
+            trusted_keys: as of `load`.
 
         Raises:
+            SignatureError: as of `load`.
             BundleError: as of `load`.
             ValueError: as of `load`.
         """
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; allowed: 1 or more, or None")
+        signed_by = check_trusted(address, files, trusted_keys)
         manifest = checked_manifest(address, files, strange)
         heads, golden, card = _parse(address, files)
         try:
@@ -109,7 +123,7 @@ class Bundle:
             raise BundleError(address, [str(error)]) from error
         if differences:
             raise BundleError(address, differences + _int8_advice(manifest))
-        return cls(absolute(address), files, manifest, golden, card, engine)
+        return cls(absolute(address), files, manifest, golden, card, engine, signed_by)
 
 
 def _int8_advice(manifest: Mapping[str, Any]) -> list[str]:

@@ -16,8 +16,10 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CONTENT_FILES = ("model.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md")
 FILES = (MANIFEST, *CONTENT_FILES)
+SIGNATURE = "model.sig"  # beside them, where there is one
 LEFT_BY_DESKTOPS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 MAX_MANIFEST_BYTES = 2**20
+MAX_SIGNATURE_BYTES = 2**20
 MAX_BUNDLE_BYTES = 2**31  # protobuf allows no larger model in a single file
 _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "format": int,

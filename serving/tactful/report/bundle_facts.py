@@ -14,6 +14,7 @@ from typing import Any
 
 from tactful.bundle.addresses import DEFAULT_BUNDLE, located, read_files
 from tactful.bundle.manifest_check import checked_manifest
+from tactful.bundle.signatures import check_trusted
 from tactful.errors import BundleError
 from tactful.reading.decisions import Heads
 from tactful.report.adjusted_counts import Reliabilities, load_json, read_reliabilities
@@ -80,6 +81,7 @@ def with_files(facts: BundleFacts, options: ReportOptions) -> BundleFacts:
 
 def _read(address: str, *, asked: bool) -> BundleFacts:
     contents, strange = read_files(address)
+    check_trusted(address, contents)
     manifest = checked_manifest(address, contents, strange)
     try:
         heads = Heads.from_json(strict_json(contents["labels.json"]))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.encoding import EncodingLimits
@@ -84,6 +85,7 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
     stated = yaml.safe_load(front_matter)
     assert stated["license"] == "cc0-1.0"
     assert stated["base_model"] == "tests/tiny"
+    assert stated["datasets"] == [record.inputs.data.folder.name]
     for part in (
         "# tactful 0.1.0",
         "not the person who wrote it",
@@ -109,6 +111,18 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
         assert part in text
     assert "language models" not in text  # the card of this data set does not say so
     assert "nan" not in text
+
+
+def test_the_hub_reads_the_figures_of_the_test_split(record: RunRecord) -> None:
+    card = ModelCard(model_card(record))
+    figures = {(each.task_name, each.metric_name): each for each in card.data.eval_results}
+    measured = headline(record.evaluations["test"])
+    assert len(figures) == len(measured)
+    one = figures["moves", "moves: micro F1"]
+    assert one.metric_type == "f1"
+    assert one.metric_value == round(measured["moves/micro_f1"].value, 4)
+    assert one.dataset_split == "test"
+    assert card.data.model_name == "tactful"
 
 
 def with_card(record: RunRecord, card: Card) -> RunRecord:

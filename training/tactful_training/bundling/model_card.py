@@ -114,8 +114,32 @@ def _front_matter(record: RunRecord) -> dict[str, object]:
         "license": stated.get("license", "other"),
         **named,
         "base_model": record.inputs.encoder.name,
+        "datasets": [record.inputs.data.folder.name],
         "tags": ["onnx", "label-wise-attention", *(tags if isinstance(tags, list) else [])],
+        "model-index": [{"name": record.config.name, "results": _model_index(record)}],
     }
+
+
+def _model_index(record: RunRecord) -> list[dict[str, object]]:
+    """The measured figures as the hub shows them: those of the last split, one result a task."""
+    split, evaluation = list(record.evaluations.items())[-1]
+    folder = record.inputs.data.folder.name
+    name = record.inputs.data.card.front_matter.get("pretty_name", folder)
+    results: dict[str, list[dict[str, object]]] = {}
+    for figure, estimate in headline(evaluation).items():
+        task, _, key = figure.rpartition("/")
+        if not math.isfinite(estimate.value):
+            continue
+        metric = {"type": "f1" if "f1" in key else key, "name": f"{task}: {_FIGURES[key]}"}
+        results.setdefault(task, []).append(metric | {"value": round(float(estimate.value), 4)})
+    return [
+        {
+            "task": {"type": "text-classification", "name": task},
+            "dataset": {"type": folder, "name": name, "split": split},
+            "metrics": metrics,
+        }
+        for task, metrics in results.items()
+    ]
 
 
 def _figures(record: RunRecord) -> str:

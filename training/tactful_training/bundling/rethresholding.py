@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import tactful
-from tactful.bundle.addresses import ARCHIVE_SUFFIXES, is_registry_uri
+from tactful.bundle.addresses import ARCHIVE_SUFFIXES, is_remote
 from tactful.bundle.goldens import goldens_to_jsonl, make_goldens
 from tactful.bundle.loading import Bundle
 from tactful.bundle.writing import check_target, write_bundle
@@ -248,7 +248,7 @@ def _decided_anew(answers: Answers, chosen: Sequence[Chosen]) -> Answers:
 
 
 def _beside(source: str, name: str, version: str) -> Path:
-    if is_registry_uri(source):
+    if is_remote(source):
         return Path("models") / f"{name}-{version}"
     path = Path(source).absolute()
     stem = path.name

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tactful.bundle.addresses import is_registry_uri
+from tactful.bundle.addresses import is_remote
 from tactful.bundle.mlflow_store import URI_VARIABLE, shown_uri, sqlite_file, tracking_uri
 from tactful.classifier import Classifier
 from tactful.reading.tasks import Tasks
@@ -265,7 +265,7 @@ def _against(
         return None if current is None else _address(current)
     # A bundle of whatever address, or a version of the registered model.
     ours = _ADDRESS.fullmatch(champion) is not None
-    if os.path.exists(champion) or (is_registry_uri(champion) and not ours):
+    if os.path.exists(champion) or (is_remote(champion) and not ours):
         return champion
     return _address(_resolve(client, champion))
 
