@@ -94,6 +94,17 @@ def prepare(
     show(json_output, prepared.to_dict, lambda: render_prepared(prepared), soft_wrap=True)
 
 
+@app.command()
+def croissant(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A data set, its splits JSONL.")],
+) -> None:
+    """Write croissant.json, what machines read of the set, beside its card (extra croissant)."""
+    require_train_extra("tactful data croissant")
+    from tactful_training.data.croissant import write_croissant
+
+    typer.echo(f"wrote {write_croissant(folder)}")
+
+
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
     """Have SIGTERM unwind as Ctrl-C does, so that what is half written is removed."""
