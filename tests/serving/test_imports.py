@@ -43,13 +43,14 @@ sys.meta_path.insert(0, Missing())
 import tactful
 
 for module in pkgutil.walk_packages(tactful.__path__, "tactful."):
-    if not module.name.startswith(("tactful.server.", "tactful.client", "tactful.report.")):
+    needing = ("tactful.server.", "tactful.client", "tactful.report.", "tactful.duckdb")
+    if not module.name.startswith(needing):
         importlib.import_module(module.name)
 """
 
 
 def test_every_module_loads_with_the_base_install_alone() -> None:
-    """But those of the service, its client and the report, which need theirs at once."""
+    """But those of service, client, report and DuckDB, which need theirs at once."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
     (light,) = (each for each in contracts if each["id"] == "light")
