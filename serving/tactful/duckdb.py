@@ -26,6 +26,7 @@ from tactful.reading.tasks import Tasks
 try:
     import duckdb
     import pyarrow as pa
+    from duckdb.func import ARROW, SPECIAL
 except ModuleNotFoundError as error:
     raise MissingExtraError("tactful.duckdb", "duckdb") from error
 
@@ -58,8 +59,8 @@ def register(
         labeller,
         ["VARCHAR", "VARCHAR"],
         duckdb.sqltype(_sql(labeller.struct)),
-        type="arrow",
-        null_handling="special",
+        type=ARROW,
+        null_handling=SPECIAL,
     )
 
 

@@ -49,7 +49,9 @@ def build_server(classifier: Classifier) -> MCPServer:
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import ToolAnnotations
 
-    server = MCPServer("tactful", instructions=_INSTRUCTIONS, version=tactful.__version__)
+    server = MCPServer(
+        "tactful", instructions=_INSTRUCTIONS, version=tactful.__version__, log_level="WARNING"
+    )
     harmless = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     tasks = classifier.bundle.heads.tasks
 

@@ -43,7 +43,8 @@ def test_an_assistant_has_its_draft_checked(sound_bundle: Path, classifier: Clas
     assert tasks["strategies"]["labels"]["apology"] == "says apology"
     assert tasks["tone"]["a_reply_has"] == "exactly one"
     assert why.structured_content["tasks"] == tasks
-    assert why.structured_content["receipt"] == classifier.explain("so sorry").to_dict()
+    receipt, expected = why.structured_content["receipt"], classifier.explain("so sorry").to_dict()
+    assert receipt | {"read_by": 0} == expected | {"read_by": 0}  # of which the threads differ
     reading = classifier.classify("I am so sorry, friend.", "my parcel is late").to_dict()
     assert read.structured_content == reading | {
         "missing": {"strategies": ["gratitude", "next_step"]}

@@ -77,7 +77,12 @@ def describe(data: DataSet) -> dict[str, Any]:
                 sha256=data.digests[path.name],
             )
         )
-        columns = [("id", None), ("group", None), ("context", None), ("reply", None)]
+        columns: list[tuple[str, str | None]] = [
+            ("id", None),
+            ("group", None),
+            ("context", None),
+            ("reply", None),
+        ]
         columns += [("labels", task.name) for task in data.tasks]
         fields = [_field(mlc, split, path.name, column, key) for column, key in columns]
         records.append(mlc.RecordSet(id=split, name=split, fields=fields))
