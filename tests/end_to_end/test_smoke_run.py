@@ -198,8 +198,10 @@ def test_a_report_knows_how_the_bundle_reads_and_what_it_learned_from(
     trained: Path, tactful: Run, tmp_path: Path
 ) -> None:
     pytest.importorskip("jinja2")
-    rows = Path("data_cards/support_replies/test.jsonl").read_text("utf-8").splitlines()[:120]
-    (tmp_path / "replies.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    lines = Path("data_cards/support_replies/test.jsonl").read_text("utf-8").splitlines()[:120]
+    rows = [{key: json.loads(line)[key] for key in ("reply", "context")} for line in lines]
+    replies = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "replies.jsonl").write_text(replies, encoding="utf-8")
     bundle = ("--bundle", str(trained / BUNDLE))
     tactful("score", "replies.jsonl", "scored.jsonl", *bundle, cwd=tmp_path)
     tactful("report", "scored.jsonl", "report.html", *bundle, cwd=tmp_path)
@@ -216,7 +218,7 @@ def test_a_report_knows_how_the_bundle_reads_and_what_it_learned_from(
     able = measured["recall"] + measured["specificity"] - 1
     assert (neutral["adjusted"] is not None) == (able >= 0.1)
 
-    asked = ("explain", json.loads(rows[0])["reply"], *bundle, "--json")
+    asked = ("explain", rows[0]["reply"], *bundle, "--json")
     receipt = tactful(*asked, cwd=tmp_path).stdout
     (tmp_path / "receipt.json").write_text(receipt, encoding="utf-8")
     trained_on = Path("data_cards/support_replies/train.jsonl").read_text("utf-8")
