@@ -6,6 +6,7 @@ in that of `Reference`; both can come from files instead. What is missing is sai
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ from typing import Any
 from tactful.bundle.addresses import DEFAULT_BUNDLE, located, read_files
 from tactful.bundle.manifest_check import checked_manifest
 from tactful.bundle.signatures import check_trusted
-from tactful.errors import BundleError
+from tactful.errors import BundleError, ReportError
 from tactful.reading.decisions import Heads
-from tactful.report.adjusted_counts import Reliabilities, load_json, read_reliabilities
 from tactful.report.drift import Reference, read_reference
+from tactful.report.intervals import Reliabilities, Reliability
 from tactful.report.report_command import ReportOptions
 from tactful.strict_json import strict_json
 
@@ -98,3 +99,81 @@ def _read(address: str, *, asked: bool) -> BundleFacts:
         None if reference is None else read_reference(reference, f"reference of {named}"),
         "" if reference is None else named,
     )
+
+
+def read_reliabilities(evaluation: object, source: str) -> dict[str, dict[str, Reliability]]:
+    """What ``tactful evaluate --json`` measured of each label, by task.
+
+    Args:
+        evaluation: its JSON; a label may have a ``specificity``, else it follows from the rest.
+        source: where it came from, for messages.
+
+    Raises:
+        ReportError: it has another shape.
+    """
+    try:
+        found = _reliabilities(evaluation)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ReportError(
+            f"{source} is not what `tactful evaluate --json` prints ({error!r}); make it with: "
+            "tactful evaluate --data FOLDER --json > evaluate.json"
+        ) from error
+    if not found:
+        raise ReportError(
+            f"{source} holds figures of no label; make it with: "
+            "tactful evaluate --data FOLDER --json > evaluate.json"
+        )
+    return found
+
+
+def load_json(path: str) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ReportError: there is none, or it is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ReportError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{path} is no JSON: {error}") from error
+
+
+def _reliabilities(evaluation: Any) -> dict[str, dict[str, Reliability]]:
+    n = int(evaluation["n"])
+    return {
+        task: {
+            label: _reliability(int(said.get("n", n)), each)
+            for label, each in said["labels"].items()
+        }
+        for task, said in evaluation.items()
+        if isinstance(said, Mapping) and "labels" in said and task != "evidence"
+    }
+
+
+def _reliability(n: int, said: Mapping[str, Any]) -> Reliability:
+    precision, recall, f1 = (_number(said.get(name)) for name in ("precision", "recall", "f1"))
+    positives = int(said["support"])
+    negatives = n - positives
+    if positives < 0 or negatives < 0:
+        raise ValueError(f"support is {positives} of {n} rows")
+    specificity = _number(said.get("specificity"))
+    if specificity is None and negatives and recall is not None:
+        hits = recall * positives
+        if precision:
+            specificity = min(max(1 - hits * (1 / precision - 1) / negatives, 0.0), 1.0)
+        elif precision is None and not hits:  # it was never given
+            specificity = 1.0
+    return Reliability(precision, recall, f1, positives, negatives, specificity)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, Mapping):  # a figure with its interval
+        value = value.get("value")
+    if value is None:
+        return None
+    number = float(value)  # type: ignore[arg-type]  # what is no number raises TypeError
+    if not 0 <= number <= 1:
+        raise ValueError(f"{number} is no share")
+    return number

@@ -1,8 +1,8 @@
 """A page for each agent: strengths first, two strategies to try, and examples of both.
 
 What is said of persons rests on words of their own: a stock phrase counts for nothing here. Rates
-are drawn towards the team's (`shrinkage`); that one differs from the team is said only where more
-than chance supports it, all agents and strategies considered (Holm).
+are drawn towards the team's (`agent_comparison`); that one differs from the team is said only where
+more than chance supports it, all agents and strategies considered (Holm).
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ import numpy as np
 
 import tactful
 from tactful.errors import ReportError
-from tactful.report.adjusted_counts import Reliability
 from tactful.report.bundle_facts import BundleFacts
 from tactful.report.coaching import Coaching, coaching
 from tactful.report.distress import MEASURED, Measured
 from tactful.report.drift import DriftFigure, Reference, drift, reference_of
 from tactful.report.endings import Endings, endings
 from tactful.report.intake import Intake, Note
+from tactful.report.intervals import Reliability
 from tactful.report.label_roles import MEANINGS
 from tactful.report.missed_opportunities import (
     DistressFigures,

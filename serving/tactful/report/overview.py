@@ -9,8 +9,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.report.adjusted_counts import Reliabilities, adjusted
-from tactful.report.intervals import Bools, Estimate, effective_replies, rates
+from tactful.report.intervals import (
+    Bools,
+    Estimate,
+    Reliabilities,
+    adjusted,
+    effective_replies,
+    rates,
+)
 from tactful.report.label_roles import STRATEGIES
 from tactful.report.scored_table import Coded, ScoredTable, labels_of
 

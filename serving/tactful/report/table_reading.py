@@ -17,9 +17,9 @@ from tactful.report.distress import read_distress
 from tactful.report.intake import Intake
 from tactful.report.label_roles import MEANINGS, STRATEGIES, TONE, in_order
 from tactful.report.report_command import ReportOptions
+from tactful.report.response_times import sent_time
 from tactful.report.scored_rows import LeftRow, ScoredFiles, ScoredRow
 from tactful.report.scored_table import KINDS, Coded, ScoredTable
-from tactful.report.sent_times import sent_time
 from tactful.report.wording import Wordings, sentence_around
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")

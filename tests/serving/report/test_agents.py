@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tactful.report.agent_comparison import design_effects, differs_from_rest, shrink
 from tactful.report.intervals import holm
-from tactful.report.shrinkage import design_effects, differs_from_rest, shrink
 
 LABELS = {"apology": 0.25, "gratitude": 0.1, "caring_close": 0.02, "next_step": 0.5}
 OPTIONS = {"agent_column": "agent", "team_column": "team", "conversation_column": "conversation"}

@@ -10,7 +10,7 @@ import pytest
 
 from tactful.errors import JobError, ReportError
 from tactful.report.intake import spellings
-from tactful.report.sent_times import sent_time
+from tactful.report.response_times import sent_time
 
 
 def notes(figures):

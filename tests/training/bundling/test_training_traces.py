@@ -15,7 +15,7 @@ from tactful import Classifier
 from tactful.bundle.onnx_check import external_data
 from tactful.bundle.writing import write_bundle
 from tactful.reading.neighbours import Neighbours
-from tactful.report.adjusted_counts import read_reliabilities
+from tactful.report.bundle_facts import read_reliabilities
 from tactful.report.drift import drift, read_reference
 from tactful_training.bundling.training_traces import (
     reference_of_readings,
