@@ -1,36 +1,16 @@
-"""The coaching report in a real browser: `make test-page`.
-
-Needs Chromium (`$CHROMIUM`, or `chromium` on the path; Debian's package of that name) and, for the
-accessibility check, axe-core's axe.min.js at `$AXE` (`npm pack axe-core` holds it).
-"""
+"""The coaching report in a real browser: `make test-page`."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tactful import report
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-ARGUMENTS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 SAID = {"precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 80}
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)> \u202e =1+1 '
 HOSTILE += "\U0001f642 \u05e9\u05dc\u05d5\u05dd"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    assert CHROMIUM, "no chromium found; install it or name it in $CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
-        yield browser
-        browser.close()
 
 
 def written(folder, rows, now, **options):
@@ -67,15 +47,12 @@ def hostile(tmp_path_factory, made_up, columns, now):
 
 
 @pytest.fixture
-def open_page(browser):
+def open_page(new_page):
     """Opens a report; at the end nothing may have been complained of, asked for or answered."""
-    complaints, contexts = [], []
+    complaints = new_page.complaints
 
     def start(made, **options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page = new_page(**options)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on(
@@ -86,19 +63,14 @@ def open_page(browser):
         return page
 
     yield start
-    for context in contexts:
-        context.close()
     assert complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["full", "hostile"])
-def test_accessibility(open_page, request, name, scheme):
-    axe = os.environ.get("AXE")
-    if not axe:
-        pytest.skip("axe-core not found; name its axe.min.js in $AXE")
+def test_accessibility(open_page, axe, request, name, scheme):
     page = open_page(request.getfixturevalue(name), color_scheme=scheme)
-    page.evaluate(Path(axe).read_text("utf-8"))
+    page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert [
         (each["id"], each["impact"], each["nodes"][0]["html"]) for each in found["violations"]

@@ -1,52 +1,24 @@
-"""The playground in a real browser: `make test-page`.
-
-Needs Chromium (`$CHROMIUM`, or `chromium` on the path; Debian's package of that name) and, for the
-accessibility check, axe-core's axe.min.js at `$AXE` (`npm pack axe-core` holds it).
-"""
+"""The playground in a real browser: `make test-page`."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-ARGUMENTS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 APOLOGY = "strategies/apology"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    assert CHROMIUM, "no chromium found; install it or name it in $CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser, service):
+def open_page(new_page, service):
     """Opens the page; at the end nothing may have been complained of in the console."""
-    complaints, contexts = [], []
 
     def start(url=service.url, **options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+        page = new_page(**options)
         page.goto(url)
         return page
 
-    start.complaints = complaints
     yield start
-    for context in contexts:
-        context.close()
-    assert [line for line in complaints if "Failed to load resource" not in line] == []
+    assert [line for line in new_page.complaints if "Failed to load resource" not in line] == []
 
 
 def write(page, reply, context=""):
@@ -216,9 +188,7 @@ def test_dark_mode_is_dark(open_page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1200])
-def test_axe_finds_no_violation(open_page, scheme, width):
-    axe = Path(os.environ.get("AXE", "axe.min.js"))
-    assert axe.exists(), "axe.min.js of the npm package axe-core must be named in $AXE"
+def test_axe_finds_no_violation(open_page, axe, scheme, width):
     # The page's policy would refuse a foreign script.
     page = open_page(
         viewport={"width": width, "height": 900},
@@ -230,7 +200,7 @@ def test_axe_finds_no_violation(open_page, scheme, width):
     page.get_by_text("All scores").click()
     page.get_by_role("button", name="apology").click()
     page.wait_for_timeout(300)
-    page.evaluate(axe.read_text("utf-8"))
+    page.evaluate(axe)
     found = page.evaluate(
         "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',"
         " 'best-practice']})"
@@ -259,7 +229,7 @@ def test_a_reply_is_text_and_never_runs(open_page, attack):
     )
 
 
-def test_the_policy_lets_nothing_else_run(open_page):
+def test_the_policy_lets_nothing_else_run(open_page, new_page):
     page = open_page()
     policy = page.request.get(page.url).headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -271,8 +241,8 @@ def test_the_policy_lets_nothing_else_run(open_page):
         " document.head.append(s); }"
     )
     assert page.evaluate("getComputedStyle(document.body).opacity") == "1"
-    assert any("Content Security Policy" in line for line in open_page.complaints)
-    open_page.complaints.clear()
+    assert any("Content Security Policy" in line for line in new_page.complaints)
+    new_page.complaints.clear()
 
 
 def test_a_service_that_is_gone_or_busy_is_told_readably(open_page, serve, sound_bundle):
