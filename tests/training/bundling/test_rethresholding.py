@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,11 @@ def test_nothing_is_written_where_a_goal_is_not_met(bundle_copy: Path, tmp_path:
     assert result.exit_code == 1
     assert "no threshold reaches it" in result.output
     assert not out.exists()
+
+
+def test_thresholds_need_no_torch() -> None:
+    program = "import sys, tactful_training.bundling.rethresholding; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "transformers"} & set(ran.stdout.split())

@@ -19,7 +19,7 @@ from tactful.classifier import Classifier
 from tactful.reading.decisions import Heads
 from tactful.reading.engine import Engine
 from tactful.strict_json import canonical_json
-from tactful_training.bundling.manifest_and_goldens import safe_pairs
+from tactful_training.bundling.golden_choice import safe_pairs
 from tactful_training.bundling.rethresholding_goals import (
     Chosen,
     Goal,
@@ -201,7 +201,12 @@ class ChoosingResult:
 
 
 def choose_and_write(
-    source: str, data: str, split: str, policies: Sequence[str], out: Path | None
+    source: str,
+    data: str,
+    split: str,
+    policies: Sequence[str],
+    out: Path | None,
+    delimiter: str | None = None,
 ) -> ChoosingResult:
     """Choose thresholds on labelled rows and, if every goal is met, write the new bundle.
 
@@ -211,6 +216,7 @@ def choose_and_write(
         split: of a data set.
         policies: see `read_goals`.
         out: folder of the new bundle; None is the old one's with the new version behind its name.
+        delimiter: of CSV files; None finds it.
 
     Raises:
         TactfulError: of the kind that fits what cannot be used.
@@ -218,7 +224,7 @@ def choose_and_write(
     classifier = Classifier.load(source)
     bundle = classifier.bundle
     goals = read_goals(policies, bundle.heads.tasks)
-    labelled = load_labelled(data, split, bundle.heads.tasks)
+    labelled = load_labelled(data, split, bundle.heads.tasks, delimiter=delimiter)
     if out is None:
         out = _beside(source, bundle.manifest["name"], next_version(bundle.manifest["version"]))
     check_target(out)

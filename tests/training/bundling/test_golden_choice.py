@@ -8,7 +8,7 @@ import pytest
 from tactful import Classifier
 from tactful.bundle.goldens import Golden, check_goldens, goldens_to_jsonl
 from tactful.reading.engine import Engine
-from tactful_training.bundling.manifest_and_goldens import TOLERANCES, choose_goldens
+from tactful_training.bundling.golden_choice import TOLERANCES, choose_goldens
 from tactful_training.data.labelled_row import Row
 from tactful_training.run_summary import choose_samples
 
