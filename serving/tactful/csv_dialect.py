@@ -10,12 +10,16 @@ import io
 import re
 import shlex
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 HEAD_BYTES = 1 << 16
 """How much of a file `read_dialect` wants to see: more than any names of columns need."""
+LONGEST_RECORD = 1 << 24
+"""Characters; a quote that is never closed would swallow the rest of the file."""
 DELIMITERS = (",", ";", "\t", "|")
 """Those that are found by themselves, the usual one first."""
 _QUOTED = re.compile(r'"[^"]*(?:"|\Z)')
@@ -105,8 +109,71 @@ def read_dialect(
     return CsvDialect(delimiter, line_end, columns, nameless)
 
 
-def why_no_record(error: csv.Error) -> str:
+class CsvRecord(NamedTuple):
+    """One record: its cells, the lines that it stands on, and why they are none, if they are."""
+
+    cells: list[str]
+    lines: list[str]
+    problem: str
+
+
+class _RunawayError(Exception):
+    pass
+
+
+class CsvRecords:
+    """Takes records apart; lines that are none cost the first of them, and the rest is read on.
+
+    Args:
+        line: gives the next line with its end; empty after the last one.
+        delimiter: stands between two cells.
+    """
+
+    def __init__(self, line: Callable[[], str], delimiter: str) -> None:
+        self._line = line
+        self._delimiter = delimiter
+        self._again: deque[str] = deque()  # lines that were read ahead
+        self._held: list[str] = []
+        self._reader = self._new_reader()
+
+    def _new_reader(self) -> Iterator[list[str]]:
+        return csv.reader(self._feed(), delimiter=self._delimiter, strict=True)
+
+    def _feed(self) -> Iterator[str]:
+        held = 0
+        while line := (self._again.popleft() if self._again else self._line()):
+            held = held + len(line) if self._held else len(line)
+            self._held.append(line)
+            if held > LONGEST_RECORD:
+                raise _RunawayError
+            yield line
+
+    def __iter__(self) -> Iterator[CsvRecord]:
+        """Every record in order, blank ones (without a cell) too."""
+        while True:
+            self._held = []
+            cells, problem = None, ""
+            try:
+                cells = next(self._reader, None)
+            except csv.Error as error:
+                problem = _why_no_record(error)
+            except _RunawayError:
+                problem = f"a quote that is not closed within {LONGEST_RECORD} characters"
+            if not self._held:
+                return
+            if problem:
+                self._again.extendleft(reversed(self._held[1:]))
+                del self._held[1:]
+                self._reader = self._new_reader()
+            yield CsvRecord(cells or [], self._held, problem)
+
+
+def _why_no_record(error: csv.Error) -> str:
     """What is wrong with a record, in words for the author of the file."""
+    if "unexpected end" in str(error):
+        return "a quote that is not closed"
+    if "expected after" in str(error):
+        return "a quote within a cell; write it twice, or close the cell"
     if "new-line character" in str(error):
         return "a carriage return stands alone in it; put quotes around the cell, or a line feed"
     return str(error)

@@ -225,7 +225,7 @@ def _rows(address: str, reply: str, context: str, split: str = "") -> Iterator[t
     """Each row of some files, and whether it is of CSV."""
     from tactful.batch.job_files import described, find_files
     from tactful.batch.job_parts import rows_of
-    from tactful.batch.score_command import ResultOptions
+    from tactful.batch.job_spec import ResultOptions
 
     files = find_files(address, None, Path(address, "none"))
     files = [file for file in files if file.path.name.startswith(split)] or files

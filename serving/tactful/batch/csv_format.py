@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +13,15 @@ from typing import Any, NamedTuple
 from tactful.batch.arrow_values import well_formed
 from tactful.batch.job_spec import Part, Row
 from tactful.batch.jsonl_format import ByteLines, json_text, unreadable
-from tactful.batch.table_formats import Compression, uncompressed
-from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect, why_no_record
+from tactful.batch.table_formats import Compression, first_bytes
+from tactful.csv_dialect import (
+    LONGEST_RECORD,
+    CsvDialectError,
+    CsvRecords,
+    read_dialect,
+)
 from tactful.errors import InputError, JobError
 
-# A quote that is never closed would swallow the rest of the file; no record is that long.
-LONGEST_RECORD = 1 << 24
 # What makes a spreadsheet run a cell as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -33,15 +35,11 @@ class _Record(NamedTuple):
     problem: str
 
 
-class _RunawayError(Exception):
-    pass
-
-
 class _Records:
     """Takes records apart from any offset on.
 
-    Python's own csv module does it, on text in which every character is one byte (Latin-1), so
-    that offsets are known and a byte that is not UTF-8 costs only its own cell.
+    On text in which every character is one byte (Latin-1), so that offsets are known and a byte
+    that is not UTF-8 costs only its own cell.
     """
 
     def __init__(self, lines: ByteLines, delimiter: str) -> None:
@@ -52,44 +50,17 @@ class _Records:
 
     def seek(self, offset: int, number: int) -> None:
         """Go to where a record starts; ``number`` is that of its line."""
-        self._again: deque[bytes] = deque()  # lines that were read ahead
         self._lines.seek(offset)
         self.position, self.number = offset, number
-        self._reader = self._new_reader()
-
-    def _new_reader(self) -> Iterator[list[str]]:
-        return csv.reader(self._feed(), delimiter=self._delimiter, strict=True)
-
-    def _feed(self) -> Iterator[str]:
-        held = 0
-        while line := (self._again.popleft() if self._again else self._lines.line()[0]):
-            held = held + len(line) if self._held else len(line)
-            self._held.append(line)
-            if held > LONGEST_RECORD:
-                raise _RunawayError
-            yield line.decode("latin-1")
+        self._records = CsvRecords(lambda: self._lines.line()[0].decode("latin-1"), self._delimiter)
 
     def __iter__(self) -> Iterator[_Record]:
-        while True:
-            self._held: list[bytes] = []
-            problem = ""
-            try:
-                cells = next(self._reader, None)
-            except csv.Error as error:
-                problem = why_no_record(error)
-            except _RunawayError:
-                problem = f"a quote that is not closed within {LONGEST_RECORD} bytes"
-            if not self._held:
-                return
-            if problem:  # it costs its first line only
-                cells = []
-                self._again.extendleft(reversed(self._held[1:]))
-                del self._held[1:]
-                self._reader = self._new_reader()
-            self.position += sum(map(len, self._held))
-            self.number += len(self._held)
+        for cells, lines, problem in self._records:
+            content = "".join(lines).encode("latin-1")
+            self.position += len(content)
+            self.number += len(lines)
             if cells or problem:  # no blank line
-                yield _Record(cells or [], b"".join(self._held), problem)
+                yield _Record(cells, content, problem)
 
 
 class CsvReader:
@@ -120,7 +91,7 @@ class CsvReader:
         called: str | None = None,
     ) -> None:
         try:
-            head = _head(path, compression)
+            head = first_bytes(path, compression)
             self._dialect = read_dialect(called or path, head, {reply_column}, delimiter)
         except CsvDialectError as error:
             raise JobError(str(error)) from error
@@ -181,18 +152,6 @@ class CsvReader:
     def close(self) -> None:
         """Release the file."""
         self._lines.close()
-
-
-def _head(path: Path, compression: Compression) -> bytes:
-    """The first bytes of a file, uncompressed."""
-    head = b""
-    with path.open("rb") as raw, uncompressed(raw, compression) as stream:
-        try:
-            while len(head) < HEAD_BYTES and (more := stream.read1(HEAD_BYTES)):
-                head += more
-        except EOFError:  # it was cut off; said where the rows are read
-            pass
-    return head
 
 
 def write_csv(

@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,17 +32,18 @@ from tactful.batch.job_files import (
 from tactful.batch.job_parts import (
     LINE,
     PartScorer,
+    Run,
+    Write,
     check_columns,
     check_unchanged,
     open_reader,
     plan_parts,
 )
 from tactful.batch.job_progress_and_summary import JobProgress, PartReport, Summary, summarize
-from tactful.batch.job_spec import JobSpec, Part, Target
+from tactful.batch.job_spec import STANDARD, JobSpec, Part, ResultOptions, RunOptions, Target
 from tactful.batch.job_workspace import DamagedError, Workspace, was_made, writing
 from tactful.batch.jsonl_format import exact_number
 from tactful.batch.parquet_format import ParquetReader, stored_tables, typed_tables, write_parquet
-from tactful.batch.score_command import STANDARD, ResultOptions, RunOptions
 from tactful.batch.table_formats import Format, compressing
 from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.errors import ColumnTakenError, JobError, TooManyErrorsError
@@ -55,12 +56,6 @@ if TYPE_CHECKING:
 
     from tactful.bundle.loading import Bundle
     from tactful.classifier import Classifier
-
-Write = Callable[[BinaryIO], PartReport]
-"""Writes the content of a part and says what became of its rows."""
-
-Run = Callable[[Iterable[Part]], Iterator[tuple[Part, Write]]]
-"""An engine: takes parts as it needs them, gives them back in the same order."""
 
 
 def score(
@@ -126,7 +121,7 @@ def score(
         if once:
             progress.say("reading standard input" if given_input == STANDARD else "reading a pipe")
             with writing(workspace.folder):
-                files = [keep_stream(given_input, workspace.stream, input_format)]
+                files = [keep_stream(given_input, workspace.stream, input_format, reply_column)]
         if not was_made(path):
             check_replaceable(path, set(), overwrite=overwrite)
         targets = find_targets(given_output, files, output_format, many=many)

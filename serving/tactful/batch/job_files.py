@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
 import shutil
 import stat
 import sys
+import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tactful.batch.job_spec import Source, Target
+from tactful.batch.job_spec import STANDARD, Source, Target
 from tactful.batch.job_workspace import was_made
-from tactful.batch.score_command import STANDARD
-from tactful.batch.table_formats import ALLOWED, Format, Kind, kind_of, require_packages
+from tactful.batch.table_formats import (
+    ALLOWED,
+    Compression,
+    Format,
+    Kind,
+    first_bytes,
+    kind_of,
+    require_packages,
+)
+from tactful.csv_dialect import CsvDialectError, read_dialect
 from tactful.errors import JobError
 
 _MAGIC: dict[bytes, Kind] = {
@@ -96,15 +106,18 @@ def can_be_read_once(given: str) -> bool:
     return given == STANDARD or (path.exists() and not path.is_dir() and not _is_regular(path))
 
 
-def keep_stream(given: str, path: Path, input_format: Format | None) -> InputFile:
+def keep_stream(
+    given: str, path: Path, input_format: Format | None, reply_column: str
+) -> InputFile:
     """Copy what can be read but once to a file, so that it can be read in parts and again.
 
-    Compression and Parquet are recognised; otherwise it is what its name says, or JSONL, unless
-    ``input_format`` says otherwise.
+    Compression and Parquet are recognised; otherwise it is what ``input_format`` or its name says,
+    or CSV where its first record names the column of the reply, or JSONL.
 
     Raises:
-        JobError: nothing comes in, or it is a device.
+        JobError: nothing comes in, it is a device, or it is plainly none of these.
     """
+    called = "standard input" if given == STANDARD else "a pipe"
     with _opened_once(given) as stream, path.open("wb") as file:
         shutil.copyfileobj(stream, file)
     with path.open("rb") as file:
@@ -112,10 +125,33 @@ def keep_stream(given: str, path: Path, input_format: Format | None) -> InputFil
     magic = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), Kind("jsonl"))
     kind = magic
     if magic.format != "parquet":
-        named = kind_of(Path(given)) or magic
-        kind = Kind(input_format or named.format, magic.compression)
+        named = kind_of(Path(given))
+        require_packages(magic)  # before it is unpacked
+        format = input_format or (
+            named.format if named else _format_of(path, magic.compression, reply_column, called)
+        )
+        kind = Kind(format, magic.compression)
     require_packages(kind)
-    return InputFile(path, "standard input" if given == STANDARD else "a pipe", kind)
+    return InputFile(path, called, kind)
+
+
+def _format_of(path: Path, compression: Compression, reply_column: str, called: str) -> Format:
+    """What a stream whose name does not say it holds, by how it begins."""
+    try:
+        head = first_bytes(path, compression)
+    except (OSError, zlib.error):  # damaged; said where the rows are read
+        return "jsonl"
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start or start.startswith(b"{"):
+        return "jsonl"
+    with contextlib.suppress(CsvDialectError):
+        if reply_column in read_dialect(called, head, {reply_column}).columns:
+            return "csv"
+    raise JobError(
+        f"{called} begins neither with a JSON object nor with names of columns among which "
+        f"{reply_column!r} is; say what it is with --input-format, and name the reply's column "
+        "with --reply-column"
+    )
 
 
 def _opened_once(given: str) -> AbstractContextManager[BinaryIO]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tactful.batch.column_types import add_columns, type_of
 from tactful.batch.csv_format import CsvReader
 from tactful.batch.job_progress_and_summary import PartReport
-from tactful.batch.job_spec import JobSpec, Part, Row, Source
+from tactful.batch.job_spec import DEFAULT_CONTEXT, JobSpec, Part, ResultOptions, Row, Source
 from tactful.batch.jsonl_format import JsonlReader, json_line
 from tactful.batch.parquet_format import ParquetReader, write_part
-from tactful.batch.score_command import DEFAULT_CONTEXT, ResultOptions
 from tactful.batch.table_formats import compressing
 from tactful.classifier import pair_or_error
 from tactful.errors import ColumnTakenError, InputError, JobError
@@ -27,6 +26,10 @@ if TYPE_CHECKING:
 
 LINE = "line"  # the column of rows that could not be taken apart
 Reader = JsonlReader | CsvReader | ParquetReader
+Write = Callable[[BinaryIO], PartReport]
+"""Writes the content of a part and says what became of its rows."""
+Run = Callable[[Iterable[Part]], Iterator[tuple[Part, Write]]]
+"""An engine: takes parts as it needs them, gives them back in the same order."""
 
 
 def open_reader(source: Source, options: ResultOptions) -> Reader:

@@ -17,8 +17,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, BinaryIO
 
-from tactful.batch.job import Write
-from tactful.batch.job_parts import PartScorer
+from tactful.batch.job_parts import PartScorer, Write
 from tactful.batch.job_progress_and_summary import PartReport
 from tactful.batch.job_spec import JobSpec, Part
 from tactful.bundle.loading import Bundle

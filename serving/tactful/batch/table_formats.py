@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast, get_args
 
+from tactful.csv_dialect import HEAD_BYTES
 from tactful.errors import JobError, MissingExtraError
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -73,6 +74,18 @@ def uncompressed(raw: io.BufferedReader, compression: Compression) -> Peekable:
         stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
         return io.BufferedReader(stream, _BUFFER)
     return raw
+
+
+def first_bytes(path: Path, compression: Compression) -> bytes:
+    """The first `HEAD_BYTES` of a file, uncompressed."""
+    head = b""
+    with path.open("rb") as raw, uncompressed(raw, compression) as stream:
+        try:
+            while len(head) < HEAD_BYTES and (more := stream.read1(HEAD_BYTES)):
+                head += more
+        except EOFError:  # it was cut off; said where the rows are read
+            pass
+    return head
 
 
 def compressing(sink: BinaryIO, compression: Compression) -> AbstractContextManager[Any]:

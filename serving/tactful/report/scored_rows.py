@@ -12,8 +12,7 @@ from typing import Any
 from tactful.batch.csv_format import as_it_was
 from tactful.batch.job_files import described, find_files
 from tactful.batch.job_parts import rows_of
-from tactful.batch.job_spec import Row
-from tactful.batch.score_command import ResultOptions
+from tactful.batch.job_spec import ResultOptions, Row
 from tactful.errors import ReportError
 from tactful.report.label_roles import STRATEGIES, TONE
 from tactful.report.report_command import ReportOptions

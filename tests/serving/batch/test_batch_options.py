@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tactful import batch
-from tactful.batch.score_command import ResultOptions, RunOptions
+from tactful.batch.job_spec import ResultOptions, RunOptions
 from tactful.options import declared, options_table
 
 DOCS = (Path(__file__).parents[3] / "docs/batch.md").read_text("utf-8")

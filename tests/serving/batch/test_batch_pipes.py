@@ -72,6 +72,13 @@ def test_the_format_of_a_pipe_is_its_names_or_what_was_said(
     assert (ran.returncode, len(ids_of_text(here / "out.jsonl"))) == (0, 2), ran.stderr
     ran = shell("tactful score <(cat r.csv) said.jsonl --input-format csv")
     assert (here / "said.jsonl").read_bytes() == (here / "out.jsonl").read_bytes()
+    ran = shell("gzip -c r.csv | tactful score - seen.jsonl")  # its first line names the reply
+    assert (here / "seen.jsonl").read_bytes() == (here / "out.jsonl").read_bytes(), ran.stderr
+    ran = shell("sed s/reply/answer/ r.csv | tactful score - none.jsonl")
+    assert ran.returncode == 2
+    assert b"say what it is with --input-format, and name the reply's column" in ran.stderr
+    ran = shell("sed s/reply/answer/ r.csv | tactful score - other.jsonl --reply-column answer")
+    assert ids_of_text(here / "other.jsonl") == ["1", "2"], ran.stderr
     pq.write_table(pa.table({"id": [1, 2], "reply": ["so sorry"] * 2}), here / "r.parquet")
     ran = shell("tactful score <(cat r.parquet) parquet.jsonl")
     assert ids(here / "parquet.jsonl") == [1, 2], ran.stderr

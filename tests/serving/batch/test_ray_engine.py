@@ -13,9 +13,8 @@ import pytest
 from tactful import BundleError, Classifier, batch
 from tactful.batch.job_files import described, find_files, find_targets
 from tactful.batch.job_parts import plan_parts
-from tactful.batch.job_spec import JobSpec
+from tactful.batch.job_spec import JobSpec, ResultOptions
 from tactful.batch.ray_engine import PartActor
-from tactful.batch.score_command import ResultOptions
 
 
 def test_an_actor_needs_the_bytes_of_a_bundle_and_not_its_address(

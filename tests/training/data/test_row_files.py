@@ -194,7 +194,7 @@ def test_ten_problems_are_listed_and_the_rest_counted(tmp_path):
         ("rows.csv", b"", "is empty; the first line of a CSV file names its columns"),
         ("rows.csv", b"id,id\n", "columns named twice: id"),
         ("rows.csv", b"id,reply\n1,\xff\n", "rows.csv:2: not UTF-8"),
-        ("rows.csv", b'id,reply\n1,"x"y\n', "rows.csv:2: not valid CSV"),
+        ("rows.csv", b'id,reply\n1,"x"y\n', "rows.csv:2: a quote within a cell; write it twice"),
         ("rows.csv", b"id,reply,tone\n1,ok\n", "rows.csv:2: 2 cells, but 3 columns"),
         ("rows.csv", b"id:reply\n1:ok\n", "no 'id'; the columns are: id:reply"),
         ("rows.parquet", b"PAR1 no", "not a readable Parquet file"),
@@ -231,6 +231,36 @@ def test_csv_has_a_column_for_each_task(tmp_path):
     assert (one.context, one.columns) == (None, {"channel": "chat"})
     assert none.labels == {"strategies": (), "tone": None, "praise": None}
     assert unknown.labels == {"strategies": None, "tone": None, "praise": None}
+
+
+def test_a_quote_that_is_not_closed_costs_one_row(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        '\nid,reply,tone\n1,"a\nb",warm\n2,"open,warm\n3,c,warm\n\n4,"x"y,warm\n5,d,warm\n'
+    )
+    scan = scan_rows(path, TASKS)
+    assert [row.id for row in scan.rows] == ["1", "3", "5"]
+    where = [problem.removeprefix(f"{path}:").partition(":")[0] for problem in scan.problems]
+    assert where == ["5", "8"]
+    path.write_text('id,reply,tone\n1,a,warm\n2,"open,warm\n')
+    assert scan_rows(path, TASKS).problems == [f"{path}:3: a quote that is not closed"]
+
+
+def test_columns_that_disagree_are_told(tmp_path):
+    columns = ["id", "reply", "strategies", "apology", "gratitude", "tone"]
+    path = table(
+        tmp_path, columns,
+        ["1", "a", "apology", "1", "0", "warm"],
+        ["2", "b", "apology", "0", "1", "warm"],
+        ["3", "c", "", "0", "1", "warm"],
+        ["4", "d", "apology", "", "", "warm"],
+        ["5", "e", "apology", "0.97", "0.1", "warm"],
+    )  # fmt: skip
+    tasks = Tasks(TASKS[:2])
+    scan = scan_rows(path, tasks)
+    assert [row.labels["strategies"] for row in scan.rows[:2]] == [("apology",)] * 2
+    said = "2 rows: 'strategies' counts, 'apology', 'gratitude' differ"
+    assert scan.unlike == {"strategies": said}
 
 
 def test_csv_names_the_line_a_row_starts_on(tmp_path):

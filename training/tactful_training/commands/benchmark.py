@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.bundle.addresses import DEFAULT_BUNDLE
-from tactful.options import BundleOption, JsonOption
+from tactful.options import BundleOption, DelimiterOption, JsonOption
 from tactful_training.commands.shared_options import (
     DataOption,
     SplitOption,
@@ -42,6 +42,7 @@ def benchmark(
         ),
     ] = None,
     bundle: BundleOption = DEFAULT_BUNDLE,
+    delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Measure how fast a bundle reads here, beside what would be used otherwise.
@@ -61,7 +62,8 @@ def benchmark(
     if plot is not None and not plot.absolute().parent.is_dir():
         raise DataError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist")
     loaded = Bundle.load(bundle)
-    rows = evenly_spread(load_labelled(data, split, loaded.heads.tasks).rows, replies)
+    labelled = load_labelled(data, split, loaded.heads.tasks, delimiter=delimiter)
+    rows = evenly_spread(labelled.rows, replies)
     pairs = [(row.reply, row.context) for row in rows]
     if profile:
         from tactful_training.benchmark.operator_costs import profile as run_profile

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import JsonOption
+from tactful.options import DelimiterOption, JsonOption
 from tactful_training.commands.shared_options import (
     DataOption,
     SliceOption,
@@ -25,6 +25,7 @@ def compare(
     data: DataOption,
     split: SplitOption = "test",
     slice_: SliceOption = None,
+    delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Compare two bundles: paired differences with intervals, flips, speed and size.
@@ -42,7 +43,7 @@ def compare(
 
     first, second = Classifier.load(a), Classifier.load(b)
     tasks = shared_tasks(first, second)
-    rows = load_labelled(data, split, tasks, require_labels=False)
+    rows = load_labelled(data, split, tasks, require_labels=False, delimiter=delimiter)
     console = Console(stderr=True)
     if len(rows.lacking) < len(rows.tasks):  # else no labels are wanted
         for line in rows.lacking:

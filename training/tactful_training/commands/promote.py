@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tactful.options import JsonOption
+from tactful.options import DelimiterOption, JsonOption
 from tactful_training.commands.shared_options import require_train_extra, show
 
 
@@ -27,6 +27,7 @@ def promote(
         typer.Option(metavar="FOLDER_OR_FILE", help="Rows to measure on, not the policy's."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Which rows of a data set.")] = None,
+    delimiter: DelimiterOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Decide only; nothing in MLflow changes.")
     ] = False,
@@ -50,6 +51,7 @@ def promote(
             champion=champion,
             data=data,
             split=split,
+            delimiter=delimiter,
             dry_run=dry_run,
         )
     show(json_output, decision.to_dict, lambda: decision.said(dry_run=dry_run))

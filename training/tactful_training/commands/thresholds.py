@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tactful.bundle.addresses import DEFAULT_BUNDLE
-from tactful.options import BundleOption, JsonOption
+from tactful.options import BundleOption, DelimiterOption, JsonOption
 from tactful_training.commands.shared_options import (
     DataOption,
     SplitOption,
@@ -35,6 +35,7 @@ def thresholds(
             metavar="DIR", help="Where the new bundle goes; by default beside the old one."
         ),
     ] = None,
+    delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Choose thresholds by a policy and write them as a new version of the bundle.
@@ -48,7 +49,7 @@ def thresholds(
     from tactful_training.bundling.rethresholding_goals import LEAST_POSITIVES, unmet
 
     with Console(stderr=True).status("Reading replies"):
-        result = choose_and_write(bundle, data, split, policy, out)
+        result = choose_and_write(bundle, data, split, policy, out, delimiter)
     show(json_output, result.to_dict, result.table)
     if result.out is not None and not json_output:
         typer.echo(f"bundle  {result.out} ({result.bundle})")

@@ -44,6 +44,7 @@ _CHECKS = {
         "labels have names that spreadsheets and other readers take for a missing value",
     ),
     "label_columns": (False, "tasks are read from a column of 1 and 0 for each label"),
+    "label_columns_unlike": (False, "tasks have a column that disagrees with those of its labels"),
     "repeats": (False, "rows repeat reply and context within a split"),
     "evidence_undecided": (False, "evidence is for labels the row does not have"),
     "evidence_missing": (False, "labels have no evidence in their row"),
@@ -169,6 +170,9 @@ def check_data(
             f"{scan.path}: {task} from {listed(columns)}"
             for scan in scans.values()
             for task, columns in scan.one_hot.items()
+        ],
+        "label_columns_unlike": [
+            f"{scan.path}: {line}" for scan in scans.values() for line in scan.unlike.values()
         ],
         "labels_absent": [
             f"{name}: {task} {label!r}"

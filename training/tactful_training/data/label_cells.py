@@ -16,7 +16,9 @@ Instead there may be a column for each label of a task, named ``apology`` or ``s
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -53,6 +55,8 @@ class LabelColumns:
         stated: the tasks that have a column of their own, or one for each of their labels.
         one_hot: of the latter, their columns.
         repeated: whether a task has more than one column.
+        differing: of tasks that have both a column of their own, which counts, and one for each of
+            their labels: in how many rows the latter say otherwise.
     """
 
     def __init__(self, tasks: Tasks, columns: Sequence[str]) -> None:
@@ -69,21 +73,24 @@ class LabelColumns:
         there = {name.casefold(): name for name in rest} | {name: name for name in rest}
         self._parts: dict[str, dict[str, str]] = {}  # task to label to its column
         for task in tasks:
-            if task.name not in self._own.values():
-                found = {
-                    label: there[name]
-                    for label in task.labels
-                    for column in _names_of(label, task, plain=owners.count(label) == 1)
-                    for name in (column.casefold(), column)
-                    if name in there
-                }
-                if found:
-                    self._parts[task.name] = found
-        self._one_hot = {
+            found = {
+                label: there[name]
+                for label in task.labels
+                for column in _names_of(label, task, plain=owners.count(label) == 1)
+                for name in (column.casefold(), column)
+                if name in there
+            }
+            if found:
+                self._parts[task.name] = found
+        whole = {
             name: parts
             for name, parts in self._parts.items()
             if len(set(parts.values())) == len(self._tasks[name].labels)
         }
+        owned = set(self._own.values())
+        self._one_hot = {name: parts for name, parts in whole.items() if name not in owned}
+        self._beside = {name: parts for name, parts in whole.items() if name in owned}
+        self.differing: Counter[str] = Counter()
         self.stated = {*self._own.values(), *self._one_hot}
         self.one_hot = {name: tuple(parts.values()) for name, parts in self._one_hot.items()}
 
@@ -97,10 +104,23 @@ class LabelColumns:
             name: read_cell(values.pop(column), self._tasks[name])
             for column, name in self._own.items()
         }
+        for name, parts in self._beside.items():
+            cells = {label: values.get(column) for label, column in parts.items()}
+            with contextlib.suppress(RowError, TypeError):  # columns of something else
+                said = _chosen(cells, parts, self._tasks[name])
+                self.differing[name] += said is not None and _labels(said) != _labels(taken[name])
         for name, parts in self._one_hot.items():
             cells = {label: values.pop(column) for label, column in parts.items()}
             taken[name] = _chosen(cells, parts, self._tasks[name])
         return taken
+
+    def unlike(self) -> dict[str, str]:
+        """For each task whose columns say different things, which ones and in how many rows."""
+        return {
+            name: f"{count} rows: {name!r} counts, {listed(self._beside[name].values())} differ"
+            for name, count in self.differing.items()
+            if count
+        }
 
     def hint(self, task: Task) -> str:
         """For a task without a column: how some columns name only a part of its labels."""
@@ -112,6 +132,11 @@ class LabelColumns:
             f"there are columns for its labels {listed(parts)}, but none for {listed(lacking)}: "
             f"add them, or write one column {task.name!r} of labels joined by '|'"
         )
+
+
+def _labels(said: object) -> set[object]:
+    """The labels that a cell holds: a list of them, one, or none."""
+    return set(said) if isinstance(said, list) else {said} - {None}
 
 
 def _names_of(label: str, task: Task, *, plain: bool) -> list[str]:

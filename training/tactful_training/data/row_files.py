@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tactful.batch.arrow_values import column_values, is_broken
-from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, read_dialect, why_no_record
+from tactful.csv_dialect import HEAD_BYTES, CsvDialectError, CsvRecords, read_dialect
 from tactful.reading.tasks import Tasks, one_form
 from tactful_training.data.label_cells import LabelColumns, RowError, nearest, parse_json
 from tactful_training.data.labelled_row import Row, RowParser
@@ -51,6 +51,7 @@ class ScannedRows(NamedTuple):
         problems: for each other row ``file:line: what is wrong``.
         lacking: for each task of which the file says nothing at all, that and what may be meant.
         one_hot: for each task that has a column for each of its labels, those columns.
+        unlike: for each task whose own column and those of its labels disagree, where they do.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class ScannedRows(NamedTuple):
     problems: list[str]
     lacking: dict[str, str]
     one_hot: dict[str, tuple[str, ...]]
+    unlike: dict[str, str]
 
     def usable(self) -> list[Row]:
         """All rows.
@@ -122,7 +124,9 @@ def scan_rows(
                 lacking[task.name] = (
                     f"{path} has no labels of the task {task.name!r}: it is unknown in every row"
                 )
-    return ScannedRows(path, rows, problems, lacking, {} if table is None else table.one_hot)
+    if table is None:
+        return ScannedRows(path, rows, problems, lacking, {}, {})
+    return ScannedRows(path, rows, problems, lacking, table.one_hot, table.unlike())
 
 
 def _lacking(path: Path, task: str, hint: str, columns: Sequence[str] | dict[str, None]) -> str:
@@ -207,22 +211,15 @@ def _csv(
     # Lines end as the first one does, as for a batch job: no other end begins a row.
     newline = "\n" if dialect.line_end == b"\n" else ""
     lines = io.StringIO(text, newline=newline)
-    reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
+    names, number = False, 1
     try:
-        next(cells for cells in reader if cells)  # the names of the columns
-        start = reader.line_num + 1  # a record may span lines; name the one it starts on
-        for cells in reader:
-            place, start = f"{path}:{start}", reader.line_num + 1
-            if not cells:
-                continue
-            if problem := dialect.problem(cells):
+        for cells, there, problem in CsvRecords(lines.readline, dialect.delimiter):
+            place, number = f"{path}:{number}", number + len(there)
+            if problem or (cells and names and (problem := dialect.problem(cells))):
                 records.append(_Record(place, None, problem))
-            else:
+            elif cells and names:
                 records.append(_Record(place, dict(zip(columns, cells, strict=False))))
-    except csv.Error as error:
-        raise DataError(
-            f"{path}:{reader.line_num}: not valid CSV: {why_no_record(error)}"
-        ) from error
+            names = names or bool(cells)
     finally:
         csv.field_size_limit(before)
     return columns, iter(records)

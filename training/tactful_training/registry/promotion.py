@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,7 @@ def promote(
     champion: str | None = None,
     data: str | None = None,
     split: str | None = None,
+    delimiter: str | None = None,
     dry_run: bool = False,
 ) -> Decision:
     """Decide about a challenger, and make it champion if the policy holds.
@@ -100,6 +101,7 @@ def promote(
             the alias ``champion`` if there is one.
         data: the rows to measure on; None takes the policy's.
         split: of a data set; None takes the policy's.
+        delimiter: of CSV files; None finds it.
         dry_run: decide only; nothing in MLflow changes.
 
     Raises:
@@ -116,7 +118,12 @@ def promote(
         if against == _address(version):
             return Decision(str(version.version), str(version.version), None, ())
         checks, evaluation, comparison = _measure(
-            policy, _address(version), against, data or policy.data, split or policy.split
+            policy,
+            _address(version),
+            against,
+            lambda tasks: _all_labelled(
+                data or policy.data, split or policy.split, tasks, delimiter
+            ),
         )
         decision = Decision(str(version.version), against, verdict(checks), checks)
         if dry_run:
@@ -125,16 +132,19 @@ def promote(
 
 
 def _measure(
-    policy: PromotionPolicy, challenger: str, champion: str | None, data: str, split: str
+    policy: PromotionPolicy,
+    challenger: str,
+    champion: str | None,
+    rows_for: Callable[[Tasks], LabelledData],
 ) -> tuple[list[Check], Evaluation, Comparison | None]:
     new = Classifier.load(challenger)
     if champion is None:
-        labelled = _all_labelled(data, split, new.bundle.heads.tasks)
+        labelled = rows_for(new.bundle.heads.tasks)
         evaluation = evaluate_classifier(new, labelled.rows, labelled.tasks)
         return check_alone(policy, headline(evaluation), evaluation), evaluation, None
     old = Classifier.load(champion)
     tasks = shared_tasks(old, new)
-    labelled = _all_labelled(data, split, tasks)
+    labelled = rows_for(tasks)
     comparison = compare(old, new, labelled.rows, labelled.tasks)
     evaluation = evaluate_answers(comparison.answers[1])
     checks = check_alone(policy, headline(evaluation), evaluation)
@@ -145,9 +155,9 @@ def _measure(
     return [*checks, *check_against(policy, comparison)], evaluation, comparison
 
 
-def _all_labelled(data: str, split: str, tasks: Tasks) -> LabelledData:
+def _all_labelled(data: str, split: str, tasks: Tasks, delimiter: str | None) -> LabelledData:
     """Rows that speak of all tasks: none may be promoted unmeasured."""
-    labelled = load_labelled(data, split, tasks)
+    labelled = load_labelled(data, split, tasks, delimiter=delimiter)
     if labelled.lacking:
         lines = "".join(f"\n  - {line}" for line in labelled.lacking)
         raise DataError(f"a promotion measures every task of the data:{lines}")
