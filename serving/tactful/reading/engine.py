@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -16,6 +17,7 @@ from tactful.reading.batches import Pass, RowOutput
 from tactful.reading.decisions import Floats, Heads, calibrated_scores, decide, sigmoid
 from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.evidence import EvidenceFinder
+from tactful.reading.neighbours import Neighbours
 from tactful.reading.processor import available_cpus
 from tactful.reading.readings import Evidence, LabelReading, Reading
 from tactful.reading.session import Session, Workers
@@ -33,18 +35,15 @@ _PROBE: list[Pair] = [("a reply", None), ("another reply of more words", "a cont
 class Engine:
     """Labels replies; safe to use from several threads.
 
-    Attributes:
-        heads: the content of ``labels.json``.
-        bundle: the id that readings name.
-        encoding: how texts become inputs.
-        threads: of one run.
-
     Args:
         heads: the content of ``labels.json``.
         tokenizer: the bytes of ``tokenizer.json``.
         model: the bytes of ``model.onnx``.
         bundle: the id of the bundle that it is of, for readings; empty where there is none.
         threads: threads of one run; by default the processors this process may use.
+
+    Attributes:
+        encoding: how texts become inputs.
 
     Raises:
         ValueError: names the file that cannot be used or that does not fit the others.
@@ -103,10 +102,14 @@ class Engine:
         rows.run_all(self._session)
         return rows.outputs()
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the model's file says of itself."""
-        return self._session.metadata
+    @cached_property
+    def neighbours(self) -> Neighbours | None:
+        """The training replies that the model's file keeps; None where it keeps none.
+
+        Raises:
+            ModelError: they are damaged.
+        """
+        return Neighbours.from_metadata(self._session.metadata, self.heads.tasks.size)
 
     def stream(self, items: Iterable[Pair | InputError]) -> Iterator[Reading | InputError]:
         """Read any number of replies: lazily, in order, in bounded memory.

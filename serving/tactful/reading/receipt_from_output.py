@@ -14,7 +14,6 @@ from tactful.reading.decision_receipt import LabelDecision, Receipt, TokenScore,
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Pair
 from tactful.reading.engine import Engine, readings_of
-from tactful.reading.neighbours import Neighbours
 from tactful.reading.processor import instructions, processor_name
 from tactful.reading.readings import Reading
 
@@ -37,7 +36,6 @@ def make_receipt(
     reply, context = pair
     [output] = engine.outputs([pair])
     [reading] = readings_of([output], [pair], engine.heads, engine.bundle)
-    known = Neighbours.from_metadata(engine.metadata, engine.heads.tasks.size)
     return Receipt(
         reply,
         context,
@@ -46,7 +44,7 @@ def make_receipt(
         len(output.encoded.offsets),
         len(output.encoded.windows),
         tuple(_unread(engine, output, reading, pair)),
-        None if known is None else tuple(known.nearest(output.logits, nearest)),
+        engine.neighbours and tuple(engine.neighbours.nearest(output.logits, nearest)),
         {**model, **_environment(), "threads": engine.threads},
     )
 

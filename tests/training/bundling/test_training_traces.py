@@ -98,7 +98,7 @@ def test_a_model_keeps_what_is_added_to_its_metadata(
         files={**bundle_parts, "model.onnx": model},
     )
     classifier = Classifier.load(tmp_path / "kept", threads=1)
-    again = Neighbours.from_metadata(classifier.engine.metadata, 5)
+    again = classifier.engine.neighbours
     assert again is not None
     assert list(again.ids) == ["a-1", "ü 2"]
     assert (again.scores == kept.scores).all()
