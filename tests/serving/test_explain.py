@@ -225,7 +225,7 @@ def test_a_row_of_a_scored_file(
     warned = explain("--scored", str(scored), "--row", "7", "--json").stderr
     assert "the row was read by other@" in warned
     assert "the row says strategies: gratitude; read alone it is apology" in warned
-    assert "there is no reply" in explain("--scored", str(scored), "--row", "x", code=2).stderr
+    assert "the reply is empty" in explain("--scored", str(scored), "--row", "x", code=2).stderr
     refused = explain("--scored", str(scored), "--row", "9", code=2).stderr
     assert "no row '9': none whose column id is so, and 3 rows in all" in refused
 

@@ -688,7 +688,7 @@ def test_a_carriage_return_alone_begins_no_row(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes(b"id,reply,tone\n1,x,warm\r2,y,cold\r")
     with pytest.raises(DataError, match=r"rows\.csv:2: .*a carriage return stands alone in it"):
-        scan_rows(path, TASKS)
+        read_rows(path, TASKS)
 
 
 def test_a_pipe_is_no_card(tmp_path):
