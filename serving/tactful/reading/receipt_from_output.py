@@ -35,6 +35,7 @@ def make_receipt(
     """
     reply, context = pair
     [output] = engine.outputs([pair])
+    known = engine.neighbours
     [reading] = readings_of([output], [pair], engine.heads, engine.bundle)
     return Receipt(
         reply,
@@ -44,7 +45,7 @@ def make_receipt(
         len(output.encoded.offsets),
         len(output.encoded.windows),
         tuple(_unread(engine, output, reading, pair)),
-        engine.neighbours and tuple(engine.neighbours.nearest(output.logits, nearest)),
+        None if known is None else tuple(known.nearest(output.logits, nearest)),
         {**model, **_environment(), "threads": engine.threads},
     )
 
