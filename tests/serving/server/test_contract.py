@@ -342,7 +342,8 @@ def test_the_openapi_description_is_complete(http):
 
 
 def test_live_answers_have_the_shapes_of_the_description(http):
-    from tactful.server import openapi as schemas
+    from tactful.server import inference_shapes as tensors
+    from tactful.server import json_shapes as schemas
 
     reading = http.post("/v1/label", json={"reply": "I am so sorry, friend."}).json()
     schemas.Reading.model_validate(reading)
@@ -352,13 +353,13 @@ def test_live_answers_have_the_shapes_of_the_description(http):
     schemas.State.model_validate(http.get("/readyz").json())
     schemas.Problem.model_validate(http.post("/v1/label", json={"reply": ""}).json())
     schemas.Reading.model_validate(schemas.READING_EXAMPLE)
-    schemas.ServerMetadata.model_validate(http.get("/v2").json())
-    schemas.ModelMetadata.model_validate(http.get("/v2/models/tiny").json())
-    schemas.ModelReady.model_validate(http.get("/v2/models/tiny/ready").json())
-    schemas.Inference.model_validate(schemas.INFERENCE_EXAMPLE)
-    inferred = http.post("/v2/models/tiny/infer", json=schemas.INFERENCE_EXAMPLE | {"outputs": []})
-    schemas.Inferred.model_validate(inferred.json())
-    schemas.Inferred.model_validate(schemas.INFERRED_EXAMPLE)
+    tensors.ServerMetadata.model_validate(http.get("/v2").json())
+    tensors.ModelMetadata.model_validate(http.get("/v2/models/tiny").json())
+    tensors.ModelReady.model_validate(http.get("/v2/models/tiny/ready").json())
+    tensors.Inference.model_validate(tensors.INFERENCE_EXAMPLE)
+    inferred = http.post("/v2/models/tiny/infer", json=tensors.INFERENCE_EXAMPLE | {"outputs": []})
+    tensors.Inferred.model_validate(inferred.json())
+    tensors.Inferred.model_validate(tensors.INFERRED_EXAMPLE)
 
 
 def test_metrics_tell_how_the_service_does_and_what_it_decides(http):
