@@ -83,7 +83,7 @@ test-load: $(VENV)/.dev ## the service under load (minutes); LOAD_BUNDLE=models/
 	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \
 		-s $(ARGS) tests/serving/server/test_load.py
 
-test-adapters: $(VENV)/.dev ## hub, signatures, v2, traces, MCP, SQL: each in an environment with its extra alone
+test-adapters: $(VENV)/.dev ## hub, signing, v2, traces, MCP, SQL: each where its extra is installed alone
 	$(BIN)/python -m pytest -m slow tests/slow/test_adapters_alone.py $(ARGS)
 
 compare-services: $(VENV)/.dev ## tactful serve beside mlflow models serve and a pipeline; needs make train
@@ -154,7 +154,7 @@ data_sets/epitome-%/test.jsonl: | $(VENV)/.train
 
 .PRECIOUS: data_sets/epitome-%/test.jsonl
 
-release: $(VENV)/.train ## dist/: a wheel that carries models/tactful, and that as an archive with sha256
+release: $(VENV)/.train ## dist/: a wheel that carries models/tactful, and it as an archive with sha256
 	$(BIN)/python -m tactful_training.bundling.release models/tactful dist
 
 clean: ## remove .venv, dist and caches; keeps models, runs and mlflow.db

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tactful.client import ServiceError
-from tactful.errors import BundleError, InputError, MissingExtraError, TactfulError
+from tactful.errors import BundleError, InputError, MissingExtraError, SignatureError, TactfulError
 from tactful.server.fair_queue import Failure
 from tactful.server.live_bundle import NotReady
 from tactful.server.problem_documents import RequestError
@@ -23,6 +23,7 @@ from tactful_training.errors import ExportError
 DEFINITION = re.compile(r"^class \w+\(.*(Error|Failure)\b.*\)", re.MULTILINE)
 EXAMPLES: dict[type[TactfulError], TactfulError] = {
     BundleError: BundleError(Path("models/tactful"), ["model.onnx: missing", "é: extra"]),
+    SignatureError: SignatureError("hf://team/tactful", ["model.sig: missing"]),
     InputError: InputError("reply_empty", "the reply is empty", 3),
     MissingExtraError: MissingExtraError("a table", "batch"),
     ServiceError: ServiceError("busy", status=429, code="queue_full", problem={"detail": ["x"]}),
