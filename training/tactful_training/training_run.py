@@ -22,13 +22,15 @@ from tactful_training.data.data_set import LabelledData, load_labelled
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers, evaluate_classifier
 from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.evaluation.slices import slice_columns
-from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.distillation import Distillation
+from tactful_training.fitting.encoder import Attention, load_encoder
 from tactful_training.fitting.epochs import Epoch, ProgressReport, epoch_line
 from tactful_training.fitting.hardware import choose_precision, device_for_training, prepare_process
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
 from tactful_training.fitting.onnx_export import check_exportable, export_fitted
 from tactful_training.fitting.resuming import Fitted, WorkFolder, open_work_folder
+from tactful_training.fitting.teacher import check_student
 from tactful_training.fitting.trained_weights import take_over
 from tactful_training.fitting.trainer import fit
 from tactful_training.fitting.training_batches import Collator, TrainingRows
@@ -42,6 +44,8 @@ from tactful_training.fitting.validation_score import Validation
 from tactful_training.registry.environment import describe_environment, git_commit
 from tactful_training.registry.model_registration import Registration
 from tactful_training.registry.tracked_training import TrackedRun
+
+_ANSWERS = "teacher.safetensors"
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,17 @@ def fit_weights(
         on_epoch: called after each epoch, which is also said.
         console: for progress.
     """
+    # The faster ways of attention do not tell what it looked at.
+    attention: Attention = "eager" if inputs.teacher and config.distill.attention_weight else None
+    encoder = load_encoder(inputs.encoder, config.model, attention=attention)
+    check_fit(encoder, inputs)
+    if inputs.teacher is not None:
+        check_student(inputs.teacher, encoder.config, config.distill)
+    check_exportable(config, inputs)
+    transformers.set_seed(config.seed)  # the heads' first weights
+    model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=config.model.dropout)
+    for line in learning(inputs):
+        say(console, line)
     rows = TrainingRows(
         inputs.rows["train"],
         inputs.encoding,
@@ -177,15 +192,11 @@ def fit_weights(
         token_dropout=config.training.token_dropout,
         mask_id=inputs.mask_id(config),
         seed=config.seed,
+        soft=inputs.soft(Path(config.distill.cache or work.path / _ANSWERS)),
     )
-    encoder = load_encoder(inputs.encoder, config.model)
-    check_fit(encoder, inputs)
-    check_exportable(config, inputs)
-    transformers.set_seed(config.seed)  # the heads' first weights
-    model = LabelAttentionModel(encoder, inputs.tasks.size, dropout=config.model.dropout)
     model.start_at(prior_log_odds(rows.targets, inputs.tasks))
     if inputs.start is not None:
-        fresh = take_over(model, inputs.tasks, inputs.start)
+        fresh = take_over(model, inputs.tasks, inputs.start, inputs.encoder.layers)
         say(
             console,
             f"starting from {inputs.start.address} (weights {inputs.start.sha256[:12]}); labels "
@@ -207,6 +218,9 @@ def fit_weights(
         on_epoch(epoch)
 
     weights, evidence = config.loss.task_weights, config.loss.evidence_weight
+    distillation = None
+    if config.distill.active:
+        distillation = Distillation(inputs.tasks, weights, config.distill, inputs.teacher)
     with ProgressReport(console) as report:
         return fit(
             model,
@@ -220,8 +234,22 @@ def fit_weights(
             folder=work.checkpoints,
             on_epoch=tell,
             validate_start=inputs.start is not None,
+            distillation=distillation,
             callbacks=[report],
         )
+
+
+def learning(inputs: TrainingInputs) -> list[str]:
+    """A line about what is learnt from beside the labels, if anything."""
+    if inputs.teacher is not None:
+        source = inputs.teacher.source
+        return [f"learning from {source.address} as well (weights {source.sha256[:12]})"]
+    if inputs.soft_labels is not None:
+        path, known = inputs.soft_labels.path, inputs.soft_labels.rows
+        rows = inputs.rows["train"]
+        count = sum(row.id in known for row in rows)
+        return [f"learning from {path} as well: soft labels of {count} of {len(rows)} rows"]
+    return []
 
 
 def evaluate(

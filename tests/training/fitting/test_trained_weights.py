@@ -21,7 +21,7 @@ from tactful.reading.tasks import Task, Tasks
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.model import LabelAttentionModel
-from tactful_training.fitting.trained_weights import read_weights, take_over, write_weights
+from tactful_training.fitting.trained_weights import read_start, take_over, write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.training_run import train
 
@@ -86,7 +86,7 @@ def test_heads_come_along_label_by_label(
     model: LabelAttentionModel, inputs: TrainingInputs, kept: Path
 ) -> None:
     _, mood = inputs.tasks
-    start = read_weights(str(kept), inputs.encoder)
+    start = read_start(str(kept), inputs.encoder)
     assert start.tasks.columns == inputs.tasks.columns
     # Other order, a label more and one less, a task more, and one whose kind is another.
     tasks = Tasks(
@@ -161,7 +161,7 @@ def test_weights_that_do_not_fill_the_model_are_refused(
     weights: dict[str, Any] = dict(model.state_dict())
     weights["scores.weight"] = weights["scores.weight"][:, :5].contiguous()
     write_weights(tmp_path / "cut", weights, inputs.encoder, inputs.tasks)
-    start = read_weights(str(tmp_path / "cut"), inputs.encoder)
+    start = read_start(str(tmp_path / "cut"), inputs.encoder)
     with pytest.raises(EncoderError, match=r"cut holds \[6, 5\] for scores.weight.*\[6, 32\]"):
         take_over(fresh(model, inputs.tasks), inputs.tasks, start)
 
@@ -179,6 +179,6 @@ def test_what_holds_no_weights_is_named(
     empty = client.create_run(client.create_experiment("older")).info.run_id
     for address in (f"runs:/{empty}", "runs:/0123456789abcdef", "models:/tactful@champion"):
         with pytest.raises(EncoderError, match=f"no weights at {address}.*tactful train"):
-            read_weights(address, inputs.encoder)
+            read_start(address, inputs.encoder)
     with pytest.raises(EncoderError, match="write models:/NAME@ALIAS or models:/NAME/VERSION"):
-        read_weights("models:/tactful", inputs.encoder)
+        read_start("models:/tactful", inputs.encoder)

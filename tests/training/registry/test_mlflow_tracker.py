@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tactful import Classifier
 from tactful_training.config.config_schema import Config
-from tactful_training.fitting.trained_weights import read_weights
+from tactful_training.fitting.trained_weights import read_start
 from tactful_training.registry.mlflow_tracker import Tracker
 from tactful_training.training_run import train
 
@@ -112,7 +112,7 @@ def test_a_server_that_is_away_does_not_cost_the_model(
     assert bundle.id == result.bundle
     assert bundle.manifest["mlflow_run"] is None
     [kept] = (workplace / "runs").glob("*/weights")  # where the next training may start from them
-    assert read_weights(str(kept), result.inputs.encoder).tasks.size == 6
+    assert read_start(str(kept), result.inputs.encoder).tasks.size == 6
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     again = io.StringIO()

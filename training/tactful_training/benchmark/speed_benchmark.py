@@ -178,7 +178,13 @@ def _setting(bundle: Bundle, folder: str | None, threads: int) -> Iterator[Setti
     stated = bundle.manifest["encoder"]
     config = load_config()
     source = find_encoder(
-        EncoderConfig(name=stated["name"], path=folder, init_from=None, sha256=stated["sha256"])
+        EncoderConfig(
+            name=stated["name"],
+            path=folder,
+            layers=stated.get("layers"),
+            init_from=None,
+            sha256=stated["sha256"],
+        )
     )
     encoder = load_encoder(source, config.model, attention="eager")
     heads = bundle.heads

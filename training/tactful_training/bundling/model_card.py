@@ -280,14 +280,21 @@ def _making(record: RunRecord) -> str:
 
 
 def _start(record: RunRecord) -> list[str]:
-    start = record.inputs.start
-    if start is None:
-        return []
-    run = "" if start.run is None else f" (MLflow run {start.run})"
-    return [
-        f"Started from the trained weights of {start.address}{run}, sha256 `{start.sha256}`; heads "
-        "of labels that are the same came along."
-    ]
+    lines = []
+    encoder, start, learnt = record.inputs.encoder, record.inputs.start, record.inputs.learnt_from()
+    if encoder.layers is not None:
+        kept = ", ".join(map(str, encoder.layers))
+        lines.append(f"Of the encoder's layers these are kept, counted from 0: {kept}.")
+    if start is not None:
+        run = "" if start.run is None else f" (MLflow run {start.run})"
+        lines.append(
+            f"Started from the trained weights of {start.address}{run}, sha256 `{start.sha256}`; "
+            "heads of labels that are the same came along."
+        )
+    if learnt is not None:
+        source = learnt.get("address") or f"the soft labels in {learnt['soft_labels']}"
+        lines.append(f"Learnt from {source} beside the labels, sha256 `{learnt['sha256']}`.")
+    return lines
 
 
 def _licence(record: RunRecord) -> str:

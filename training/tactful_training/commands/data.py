@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from tactful.options import DelimiterOption, JsonOption
-from tactful_training.commands.shared_options import require_train_extra, show
+from tactful_training.commands.shared_options import SetOption, require_train_extra, show
 
 app = typer.Typer(no_args_is_help=True, help="Look after data sets.")
 
@@ -103,6 +103,38 @@ def croissant(
     from tactful_training.data.croissant import write_croissant
 
     typer.echo(f"wrote {write_croissant(folder)}")
+
+
+@app.command()
+def soften(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.jsonl[.gz]", help="Where the soft labels go.")
+    ],
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            metavar="RUN_VERSION_OR_FOLDER",
+            help="runs:/ID, models:/NAME@ALIAS or a folder `weights`; of several the mean counts.",
+        ),
+    ],
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="CONFIG", help="Names the data and how long texts are read."),
+    ] = None,
+    set_: SetOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Write down what trained models say of the training split, for `distill.soft_labels`.
+
+    The same models and rows give the same bytes on one machine.
+    """
+    require_train_extra("tactful data soften")
+    from tactful_training.config.config_file import load_config
+    from tactful_training.fitting.softening import soften as run
+
+    with _terminated_like_interrupted():
+        softened = run(load_config(config, set_ or ()), teacher, out)
+    show(json_output, softened.to_dict, lambda: str(softened), soft_wrap=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ _Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 _Count = Annotated[int, Field(ge=1)]
 _Weight = Annotated[float, Field(ge=0)]
 _Positive = Annotated[float, Field(gt=0)]
+_Layers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 _Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -30,12 +31,19 @@ class DataConfig(_Section):
 
 
 class EncoderConfig(_Section):
-    """The pretrained encoder with its digest, and trained weights to start from."""
+    """The pretrained encoder with its digest, what is kept of it, and weights to start from."""
 
     name: _Text
     path: _Text | None
+    layers: _Layers | None
     init_from: _Text | None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> EncoderConfig:
+        if self.layers is not None and sorted(set(self.layers)) != self.layers:
+            raise ValueError("layers must be in ascending order, each once, as in [0, 2, 5]")
+        return self
 
 
 class EncodingConfig(_Section):
@@ -88,6 +96,42 @@ class TrainingConfig(_Section):
     token_dropout: _Fraction
     early_stopping_patience: _Count
     precision: Literal["auto", "fp32", "bf16"]
+
+
+class DistillConfig(_Section):
+    """What is learnt from a teacher beside the labels."""
+
+    teacher: _Text | None
+    soft_labels: _Text | None
+    cache: _Text | None
+    label_weight: _Weight
+    logits_weight: _Weight
+    temperature: _Positive
+    token_weight: _Weight
+    hidden_weight: _Weight
+    attention_weight: _Weight
+    teacher_layers: list[Annotated[int, Field(ge=0)]] | None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DistillConfig:
+        if self.teacher is not None and self.soft_labels is not None:
+            raise ValueError("teacher and soft_labels exclude each other; set one of them to null")
+        if self.soft_labels is not None and self.reads_states:
+            raise ValueError(
+                "hidden_weight and attention_weight need a teacher: a file of soft labels does not "
+                "hold hidden states and attention"
+            )
+        return self
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to learn from."""
+        return self.teacher is not None or self.soft_labels is not None
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether the teacher runs beside the student, for what it has inside."""
+        return self.hidden_weight > 0 or self.attention_weight > 0
 
 
 class CalibrationConfig(_Section):
@@ -203,6 +247,7 @@ class Config(_Section):
     model: ModelConfig
     loss: LossConfig
     training: TrainingConfig
+    distill: DistillConfig
     calibration: CalibrationConfig
     export: ExportConfig
     quantisation: QuantisationConfig

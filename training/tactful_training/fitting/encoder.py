@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Iterator
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from tactful_training.config.config_schema import EncoderConfig, ModelConfig
 from tactful_training.errors import EncoderError
+from tactful_training.fitting.encoder_layers import keep_layers
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -31,6 +34,9 @@ _HIDDEN_DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout")
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 DROPOUTS = (*_HIDDEN_DROPOUTS, *_ATTENTION_DROPOUTS)
 """Keys of ``config.json`` that the config of the training replaces."""
+DEPTHS = ("num_hidden_layers", "n_layers")
+"""What architectures call the number of layers there."""
+Attention = Literal["eager"] | None
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,40 @@ class EncoderSource:
         name: as the config names it, for the manifest and the model card.
         folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
         sha256: of the weights, hex.
+        layers: those that are kept, counted from 0; None keeps all.
     """
 
     name: str
     folder: Path
     sha256: str
+    layers: tuple[int, ...] | None = None
 
     @property
     def tokenizer(self) -> bytes:
         """The content of ``tokenizer.json``."""
         return (self.folder / TOKENIZER).read_bytes()
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        kept = {} if self.layers is None else {"layers": list(self.layers)}
+        return {"name": self.name, "sha256": self.sha256, **kept}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The content of ``config.json``, of the layers that are kept.
+
+        Raises:
+            EncoderError: it is no JSON.
+        """
+        try:
+            content: dict[str, Any] = json.loads((self.folder / CONFIG).read_bytes())
+        except ValueError as error:
+            raise EncoderError(f"{self.folder / CONFIG} is no JSON: {error}") from error
+        if self.layers is not None:
+            for name in DEPTHS:
+                if name in content:
+                    content[name] = len(self.layers)
+        return content
 
 
 def find_encoder(config: EncoderConfig) -> EncoderSource:
@@ -70,24 +100,27 @@ def find_encoder(config: EncoderConfig) -> EncoderSource:
             "Fetch the file again, or, if these are the weights you mean, set encoder.sha256 to "
             "the digest found (null records it without a check)."
         )
-    return EncoderSource(config.name, folder, found)
+    layers = None if config.layers is None else tuple(config.layers)
+    return EncoderSource(config.name, folder, found, layers)
 
 
 def load_encoder(
     source: EncoderSource,
     config: ModelConfig,
     *,
-    attention: Literal["eager"] | None = None,
+    attention: Attention = None,
 ) -> transformers.PreTrainedModel:
-    """Load the encoder in fp32, without a pooler.
+    """Load the encoder in fp32, without a pooler, cut down to the layers that are kept.
 
     Args:
         source: what `find_encoder` found.
         config: dropout rates.
-        attention: ``eager`` for an export; None lets transformers choose the fastest for training.
+        attention: ``eager`` for an export, and where it is to tell what it looked at; None lets
+            transformers choose the fastest for training.
 
     Raises:
-        EncoderError: the files are not an encoder that transformers knows, or lack weights.
+        EncoderError: the files are not an encoder that transformers knows, or lack weights or a
+            layer that is to be kept.
     """
     try:
         with quiet_transformers():
@@ -100,6 +133,26 @@ def load_encoder(
             f"{source.folder / WEIGHTS} lacks {len(missing)} weights of a "
             f"{type(model).__name__}, for example {missing[0]}; it is not a complete encoder"
         )
+    if source.layers is not None:
+        keep_layers(model, source.layers)
+    return model
+
+
+def blank_encoder(settings: Mapping[str, Any]) -> transformers.PreTrainedModel:
+    """An encoder of some settings whose weights are still to come, with eager attention.
+
+    Args:
+        settings: the content of its ``config.json``.
+
+    Raises:
+        OSError, ValueError, KeyError: they are of no encoder that transformers knows.
+    """
+    with tempfile.TemporaryDirectory() as folder, quiet_transformers():
+        Path(folder, CONFIG).write_text(json.dumps(settings))
+        read = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        kind: Any = transformers.MODEL_MAPPING[type(read)]
+        options = {"attn_implementation": "eager", **_without_pooler(kind)}
+        model: transformers.PreTrainedModel = kind._from_config(read, **options)
     return model
 
 
@@ -178,9 +231,9 @@ def _read_model(
             if hasattr(settings, name):
                 setattr(settings, name, rate)
     kind: Any = transformers.MODEL_MAPPING[type(settings)]
-    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
-    if "add_pooling_layer" in inspect.signature(kind).parameters:
-        options["add_pooling_layer"] = False
+    options = _without_pooler(kind)
+    if attention is not None:
+        options["attn_implementation"] = attention
     model, report = kind.from_pretrained(
         folder,
         config=settings,
@@ -191,3 +244,8 @@ def _read_model(
         **options,
     )
     return model, report
+
+
+def _without_pooler(kind: Any) -> dict[str, Any]:
+    known = "add_pooling_layer" in inspect.signature(kind).parameters
+    return {"add_pooling_layer": False} if known else {}

@@ -8,6 +8,8 @@ supervised with marked words, are the evidence.
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,20 @@ from tactful.reading.tasks import Tasks
 
 # Far below any attention logit, and finite, so that a softmax over masked positions has no NaN.
 _MASKED = -1e4
+
+
+@dataclass
+class States:
+    """What an encoder has inside for one batch, where somebody asks for it.
+
+    Attributes:
+        hidden: float ``[W, T, D]`` after each layer.
+        attention: float ``[W, heads, T, T]`` of each layer, after the softmax; empty unless the
+            encoder was loaded with eager attention.
+    """
+
+    hidden: tuple[Tensor, ...] = ()
+    attention: tuple[Tensor, ...] = ()
 
 
 class LabelAttentionModel(nn.Module):
@@ -48,7 +64,11 @@ class LabelAttentionModel(nn.Module):
         self._feeds_types = takes_token_types(encoder)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        states: States | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Score windows.
 
@@ -56,14 +76,20 @@ class LabelAttentionModel(nn.Module):
             input_ids: int64 ``[W, T]``.
             attention_mask: int64 ``[W, T]``, 0 on padding.
             token_type_ids: int64 ``[W, T]``, 1 on the reply and its closing separator.
+            states: filled with what the encoder has inside; None where nobody asks.
 
         Returns:
             Logits ``[W, L]`` and token scores ``[W, T, L]``, both fp32.
         """
-        types = {"token_type_ids": token_type_ids} if self._feeds_types else {}
-        hidden = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, **types
-        ).last_hidden_state
+        options: dict[str, Any] = {"token_type_ids": token_type_ids} if self._feeds_types else {}
+        if states is not None:
+            options["output_hidden_states"] = True
+            options["output_attentions"] = self.encoder.config._attn_implementation == "eager"
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **options)
+        hidden = output.last_hidden_state
+        if states is not None:
+            states.hidden = output.hidden_states[1:]  # the first is the embedding
+            states.attention = output.attentions or ()
         # Under autocast, too, the heads compute in fp32: they are cheap, and their sums are long.
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = self.dropout(hidden.float())

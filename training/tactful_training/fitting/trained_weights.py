@@ -1,4 +1,4 @@
-"""Trained weights as files: kept with a run, and read to start another training from.
+"""Trained weights as files: kept with a run, and read to start or to teach another training.
 
 A folder holds ``model.safetensors`` (the whole `LabelAttentionModel`), ``config.json`` and
 ``tokenizer.json`` of its encoder, and ``heads.json``, which names tasks and labels in the order of
@@ -8,9 +8,9 @@ the label axis.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,15 @@ from tactful.reading.tasks import Task, Tasks
 from tactful.storage import write_file
 from tactful.strict_json import canonical_json, sha256_hex
 from tactful_training.errors import EncoderError
-from tactful_training.fitting.encoder import CONFIG, DROPOUTS, TOKENIZER, WEIGHTS, EncoderSource
+from tactful_training.fitting.encoder import (
+    CONFIG,
+    DEPTHS,
+    DROPOUTS,
+    TOKENIZER,
+    WEIGHTS,
+    EncoderSource,
+)
+from tactful_training.fitting.encoder_layers import kept_weights, layer_list
 from tactful_training.fitting.model import LabelAttentionModel
 
 WEIGHTS_FOLDER = "weights"
@@ -40,12 +48,13 @@ _CONFIG_ASIDE = {*DROPOUTS, "_name_or_path", "architectures", "dtype", "torch_dt
     "transformers_version",
     "use_cache",
 }
-_TOKENIZER_ASIDE = {"padding", "truncation"}  # serving sets them itself
+_TOKENIZER_ASIDE = ("padding", "truncation")
+_INIT_FROM = "encoder.init_from"
 
 
 @dataclass(frozen=True, eq=False)
-class StartWeights:
-    """Weights of a finished training that another one starts from.
+class TrainedWeights:
+    """Weights of a finished training.
 
     Attributes:
         address: as the config names them.
@@ -53,6 +62,8 @@ class StartWeights:
         sha256: of ``model.safetensors``, hex.
         tasks: those of the label axis.
         weights: the state of the model.
+        settings: the content of ``config.json``, of the encoder.
+        tokenizer: the content of ``tokenizer.json``.
     """
 
     address: str
@@ -60,6 +71,8 @@ class StartWeights:
     sha256: str
     tasks: Tasks
     weights: Mapping[str, Tensor]
+    settings: Mapping[str, Any]
+    tokenizer: bytes
 
     def to_json(self) -> dict[str, str | None]:
         """For the manifest."""
@@ -77,30 +90,33 @@ def write_weights(
     folder.mkdir(parents=True, exist_ok=True)
     named = [{"name": t.name, "kind": t.kind, "labels": list(t.names)} for t in tasks]
     write_file(folder / _HEADS, canonical_json({"tasks": named}) + b"\n")
-    for name in (CONFIG, TOKENIZER):
-        write_file(folder / name, (encoder.folder / name).read_bytes())
+    settings = (encoder.folder / CONFIG).read_bytes()
+    if encoder.layers is not None:
+        settings = json.dumps(encoder.settings, indent=2).encode()
+    write_file(folder / CONFIG, settings)
+    write_file(folder / TOKENIZER, encoder.tokenizer)
     write_file(folder / WEIGHTS, safetensors.torch.save(weights))
 
 
-def read_weights(address: str, encoder: EncoderSource) -> StartWeights:
-    """Read weights to start from, which fit an encoder.
+def read_weights(address: str, key: str) -> TrainedWeights:
+    """Read the weights of a finished training.
 
     Args:
         address: ``runs:/RUN``, ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a folder.
-        encoder: what the config names.
+        key: of the config that names them, for errors.
 
     Raises:
-        EncoderError: there are none, or they are of another encoder or tokenizer.
+        EncoderError: there are none.
     """
-    with _located(address) as (folder, run):
+    with _located(address, key) as (folder, run):
         if lacking := [name for name in _FILES if not (folder / name).is_file()]:
             raise EncoderError(
-                f"encoder.init_from: {address} lacks {', '.join(lacking)}; the weights of a "
+                f"{key}: {address} lacks {', '.join(lacking)}; the weights of a "
                 f"training are a folder of {', '.join(_FILES)}"
             )
-        _check_same(address, folder, encoder)
         content = (folder / WEIGHTS).read_bytes()
         try:
+            settings = json.loads((folder / CONFIG).read_bytes())
             heads = json.loads((folder / _HEADS).read_bytes())
             tasks = Tasks(
                 tuple(
@@ -110,11 +126,48 @@ def read_weights(address: str, encoder: EncoderSource) -> StartWeights:
             )
             weights = safetensors.torch.load(content)
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            raise EncoderError(f"encoder.init_from: {address} cannot be read: {error}") from error
-    return StartWeights(address, run, sha256_hex(content), tasks, weights)
+            raise EncoderError(f"{key}: {address} cannot be read: {error}") from error
+        tokenizer = (folder / TOKENIZER).read_bytes()
+    return TrainedWeights(address, run, sha256_hex(content), tasks, weights, settings, tokenizer)
 
 
-def take_over(model: LabelAttentionModel, tasks: Tasks, start: StartWeights) -> list[str]:
+def read_start(address: str, encoder: EncoderSource) -> TrainedWeights:
+    """Read weights to start from, which fit an encoder.
+
+    Where layers of the encoder are left out, the weights may be of the whole encoder or of one that
+    was cut down to as many layers.
+
+    Args:
+        address: as for `read_weights`.
+        encoder: what the config names.
+
+    Raises:
+        EncoderError: there are none, or they are of another encoder or tokenizer.
+    """
+    start = read_weights(address, _INIT_FROM)
+    _check_same(start, encoder)
+    return start
+
+
+def same_tokenizer(one: bytes, other: bytes) -> bool:
+    """Whether two ``tokenizer.json`` give the same tokens; serving sets padding itself.
+
+    Raises:
+        ValueError: one is no JSON.
+    """
+    contents = [json.loads(each) for each in (one, other)]
+    for content in contents:
+        for key in _TOKENIZER_ASIDE:
+            content.pop(key, None)
+    return bool(contents[0] == contents[1])
+
+
+def take_over(
+    model: LabelAttentionModel,
+    tasks: Tasks,
+    start: TrainedWeights,
+    layers: Sequence[int] | None = None,
+) -> list[str]:
     """Put the start weights into a model: the encoder, and the heads of labels that are the same.
 
     A label is the same where task, its kind and the label are; others keep their fresh heads.
@@ -123,6 +176,7 @@ def take_over(model: LabelAttentionModel, tasks: Tasks, start: StartWeights) -> 
         model: changed in place.
         tasks: of its label axis.
         start: the weights.
+        layers: which of its encoder's layers the model has; weights of more layers are cut alike.
 
     Returns:
         The labels that start fresh, as ``task/label``.
@@ -131,15 +185,18 @@ def take_over(model: LabelAttentionModel, tasks: Tasks, start: StartWeights) -> 
         EncoderError: the weights are not those of such a model.
     """
     state = model.state_dict()
+    given = start.weights
+    if layers is not None and _depth(start.settings) != len(layers):
+        given = kept_weights(given, _ENCODER + layer_list(model.encoder), layers)
     for name, ours in state.items():
-        theirs = start.weights.get(name)
+        theirs = given.get(name)
         wanted = list(ours.shape)
         if name in _ROWS:
             wanted[0] = start.tasks.size
         if theirs is None or list(theirs.shape) != wanted:
             found = "nothing" if theirs is None else list(theirs.shape)
             raise EncoderError(
-                f"encoder.init_from: {start.address} holds {found} for {name}, the model of this "
+                f"{_INIT_FROM}: {start.address} holds {found} for {name}, the model of this "
                 f"config {wanted}; start from weights of the same encoder"
             )
         if name.startswith(_ENCODER):
@@ -158,7 +215,7 @@ def take_over(model: LabelAttentionModel, tasks: Tasks, start: StartWeights) -> 
 
 
 @contextmanager
-def _located(address: str) -> Iterator[tuple[Path, str | None]]:
+def _located(address: str, key: str) -> Iterator[tuple[Path, str | None]]:
     """The folder with the weights, and the run behind it."""
     if not is_registry_uri(address):
         yield Path(address), None
@@ -169,38 +226,42 @@ def _located(address: str) -> Iterator[tuple[Path, str | None]]:
             folder = stack.enter_context(downloaded(f"runs:/{run}/{WEIGHTS_FOLDER}"))
         except BundleError as error:
             raise EncoderError(
-                f"encoder.init_from: no weights at {address}: {'; '.join(error.problems)}. Runs of "
+                f"{key}: no weights at {address}: {'; '.join(error.problems)}. Runs of "
                 f"`tactful train` hold them under {WEIGHTS_FOLDER}/ among their artifacts; runs of "
                 "sweeps and of older versions do not"
             ) from error
         yield folder, run
 
 
-def _check_same(address: str, folder: Path, encoder: EncoderSource) -> None:
+def _check_same(start: TrainedWeights, encoder: EncoderSource) -> None:
     """Check that the weights are of a model with this architecture and this tokenizer."""
-    ours, theirs = (_settings(each / CONFIG, _CONFIG_ASIDE) for each in (encoder.folder, folder))
+    ours, theirs = encoder.settings, start.settings
+    if encoder.layers is not None and _depth(theirs) != len(encoder.layers):
+        # Then of the whole encoder, from which the same layers are taken.
+        ours = replace(encoder, layers=None).settings
     other = [
         f"{key} {theirs[key]!r} there, {ours[key]!r} in {encoder.folder}"
-        for key in sorted(ours.keys() & theirs.keys())
+        for key in sorted(ours.keys() & theirs.keys() - _CONFIG_ASIDE)
         if ours[key] != theirs[key]
     ]
     if other:
         raise EncoderError(
-            f"encoder.init_from: {address} was trained from another kind of encoder than "
+            f"{_INIT_FROM}: {start.address} was trained from another kind of encoder than "
             f"{encoder.name}: {'; '.join(other)}"
         )
-    files = [each / TOKENIZER for each in (encoder.folder, folder)]
-    ours, theirs = (_settings(each, _TOKENIZER_ASIDE) for each in files)
-    if ours != theirs:
+    try:
+        same = same_tokenizer(start.tokenizer, encoder.tokenizer)
+    except ValueError as error:
         raise EncoderError(
-            f"encoder.init_from: {address} was trained with another tokenizer than that of "
+            f"{_INIT_FROM}: {TOKENIZER} of {start.address} or of {encoder.folder} is no JSON: "
+            f"{error}"
+        ) from error
+    if not same:
+        raise EncoderError(
+            f"{_INIT_FROM}: {start.address} was trained with another tokenizer than that of "
             f"{encoder.name} in {encoder.folder}: its weights would read other words"
         )
 
 
-def _settings(path: Path, aside: set[str]) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise EncoderError(f"{path} is no JSON: {error}") from error
-    return {key: value for key, value in content.items() if key not in aside}
+def _depth(settings: Mapping[str, Any]) -> int | None:
+    return next((settings[name] for name in DEPTHS if name in settings), None)

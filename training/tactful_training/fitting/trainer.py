@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from tactful_training.config.config_schema import TrainingConfig
+from tactful_training.fitting.distillation import Distillation
 from tactful_training.fitting.encoder import quiet_transformers
 from tactful_training.fitting.epochs import TRAIN_PREFIX, VALIDATION_PREFIX, Epoch, read_epochs
 from tactful_training.fitting.hardware import Precision, device_for_training
@@ -47,6 +48,7 @@ def fit(
     folder: Path,
     on_epoch: Callable[[Epoch], None],
     validate_start: bool = False,
+    distillation: Distillation | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Fitted:
     """Train, going on from the last complete checkpoint in ``folder`` if there is one.
@@ -64,6 +66,7 @@ def fit(
         folder: where checkpoints go.
         on_epoch: called after each epoch.
         validate_start: whether to validate before the first step, too; as epoch 0.
+        distillation: what to learn from a teacher as well; the rows then hold its numbers.
         callbacks: for progress on the screen.
     """
     steps = math.ceil(len(rows) / config.batch_size) * config.epochs
@@ -80,6 +83,7 @@ def fit(
                 *callbacks,
             ],
             loss=loss,
+            distillation=distillation,
             validate=validate,
             on_epoch=on_epoch,
             head_factor=config.head_learning_rate_factor,
@@ -142,9 +146,10 @@ class _LabelTrainer(Trainer):
     def __init__(
         self,
         *,
-        model: nn.Module,
+        model: LabelAttentionModel,
         rows: TrainingRows,
         loss: Loss,
+        distillation: Distillation | None,
         validate: Callable[[nn.Module], Mapping[str, float]],
         on_epoch: Callable[[Epoch], None],
         head_factor: float,
@@ -152,6 +157,7 @@ class _LabelTrainer(Trainer):
         **options: Any,
     ) -> None:
         self._network, self._rows, self._loss = model, rows, loss
+        self._distillation = distillation
         self._validate, self._on_epoch = validate, on_epoch
         self._head_factor, self._folder = head_factor, folder
         self._sums: dict[str, Tensor] = {}
@@ -166,21 +172,24 @@ class _LabelTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
+        distillation = self._distillation
+        states = None if distillation is None else distillation.student_states()
         window_logits, token_scores = model(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             token_type_ids=inputs["token_type_ids"],
+            states=states,
         )
+        token_scores = token_scores[inputs["is_reply"]]
         logits = combine_windows(
             window_logits, inputs["row_of_window"], inputs["reply_tokens"], self._loss.tasks
         )
         total, parts = self._loss(
-            logits,
-            inputs["targets"],
-            token_scores[inputs["is_reply"]],
-            inputs["marks"],
-            inputs["counts"],
+            logits, inputs["targets"], token_scores, inputs["marks"], inputs["counts"]
         )
+        if distillation is not None:
+            more, learnt = distillation(self._network, inputs, logits, token_scores, states)
+            total, parts = distillation.label_weight * total + more, parts | learnt
         for name, part in parts.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(part)) + part.detach()
         self._batches += 1

@@ -15,6 +15,7 @@ from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Encoded, ReplyEncoding, Window
 from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row, targets
+from tactful_training.fitting.soft_labels import SoftLabels
 
 # Batches of one length are cut from stretches of this many batches, so that which rows meet
 # in a batch still differs from epoch to epoch.
@@ -29,11 +30,15 @@ class Example:
         encoded: its windows.
         targets: float32 ``[L]``, NaN where a task is unknown.
         marks: bool ``[n, L]``, whether each reply token is marked as evidence of each label.
+        soft_logits: float32 ``[L]``, a teacher's, NaN where it says nothing; None without one.
+        soft_scores: float16 ``[n, L]``, its token scores; likewise.
     """
 
     encoded: Encoded
     targets: Floats
     marks: npt.NDArray[np.bool_]
+    soft_logits: Floats | None = None
+    soft_scores: npt.NDArray[np.float16] | None = None
 
 
 def encode_rows(rows: Sequence[Row], encoding: ReplyEncoding, tasks: Tasks) -> list[Example]:
@@ -44,6 +49,17 @@ def encode_rows(rows: Sequence[Row], encoding: ReplyEncoding, tasks: Tasks) -> l
         Example(encoded, target, mark_tokens(row, encoded.offsets, tasks))
         for row, encoded, target in zip(rows, encoding.encode(pairs), table, strict=True)
     ]
+
+
+def _taught(example: Example, soft: SoftLabels | None) -> Example:
+    """An example with a teacher's numbers, which are NaN where it says nothing."""
+    size = len(example.targets)
+    if soft is None:
+        logits = np.full(size, np.nan, dtype=np.float32)
+        scores = np.full((len(example.encoded.offsets), size), np.nan, dtype=np.float16)
+    else:
+        logits, scores = soft.logits, soft.at(example.encoded.offsets)
+    return replace(example, soft_logits=logits, soft_scores=scores)
 
 
 def mark_tokens(row: Row, offsets: npt.NDArray[np.int32], tasks: Tasks) -> npt.NDArray[np.bool_]:
@@ -78,6 +94,8 @@ class TrainingRows(Dataset[Example]):
         token_dropout: share of the tokens that are read as the mask token.
         mask_id: id of that token.
         seed: of the choices.
+        soft: what a teacher says of each row, of all of its tokens and its context; None of those
+            that it says nothing of. Without a teacher None.
     """
 
     def __init__(
@@ -90,11 +108,15 @@ class TrainingRows(Dataset[Example]):
         token_dropout: float = 0.0,
         mask_id: int = 0,
         seed: int,
+        soft: Sequence[SoftLabels | None] | None = None,
     ) -> None:
         self.seed = seed
         self._token_dropout = token_dropout
         self._mask_id = mask_id
         self._examples = encode_rows(rows, encoding, tasks)
+        if soft is not None:
+            pairs = zip(self._examples, soft, strict=True)
+            self._examples = [_taught(example, each) for example, each in pairs]
         self._bare = [example.encoded for example in self._examples]
         self._share = context_dropout
         if self._share:
@@ -127,7 +149,7 @@ class TrainingRows(Dataset[Example]):
         example = self._examples[index]
         if self._without[index]:
             # The same reply tokens, hence the same marks.
-            example = Example(self._bare[index], example.targets, example.marks)
+            example = replace(example, encoded=self._bare[index])
         if not self._token_dropout:
             return example
         draw = np.random.default_rng((self.seed, self.epoch, 2, index))
@@ -177,7 +199,8 @@ class Collator:
     The tensors: ``input_ids``, ``attention_mask`` and ``token_type_ids`` int64 ``[W, T]``;
     ``row_of_window`` and ``reply_tokens`` int64 ``[W]``; ``is_reply`` bool ``[W, T]``; ``targets``
     float ``[R, L]``; ``marks`` and ``counts`` float ``[N, L]`` for the ``N`` positions where
-    ``is_reply``, in that order (see `tactful_training.fitting.losses.Loss`).
+    ``is_reply``, in that order (see `tactful_training.fitting.losses.Loss`). With a teacher also
+    ``soft_logits`` float ``[R, L]`` and ``soft_scores`` float ``[N, L]``, likewise.
     """
 
     encoding: ReplyEncoding
@@ -189,11 +212,14 @@ class Collator:
         is_reply = np.zeros(batch.input_ids.shape, dtype=np.bool_)
         for row, window in enumerate(windows):
             is_reply[row, window.reply_at : window.reply_at + window.size] = True
-        marks, counts = [], []
+        marks, counts, soft_scores = [], [], []
         for example in examples:
             has_evidence = example.marks.any(axis=0)
             for window in example.encoded.windows:
-                marks.append(example.marks[window.first : window.first + window.size])
+                at = slice(window.first, window.first + window.size)
+                marks.append(example.marks[at])
+                if example.soft_scores is not None:
+                    soft_scores.append(example.soft_scores[at])
                 counts.append(np.broadcast_to(has_evidence, marks[-1].shape))
         arrays = {
             "input_ids": batch.input_ids,
@@ -208,4 +234,8 @@ class Collator:
             "marks": np.concatenate(marks).astype(np.float32),
             "counts": np.concatenate(counts).astype(np.float32),
         }
+        taught = [each.soft_logits for each in examples if each.soft_logits is not None]
+        if taught:
+            arrays["soft_logits"] = np.stack(taught)
+            arrays["soft_scores"] = np.concatenate(soft_scores).astype(np.float32)
         return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import tokenizers
@@ -20,7 +21,9 @@ from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
-from tactful_training.fitting.trained_weights import StartWeights, read_weights
+from tactful_training.fitting.soft_labels import SoftLabelFile, SoftLabels, read_soft_labels
+from tactful_training.fitting.teacher import Teacher, ask_once, open_teacher
+from tactful_training.fitting.trained_weights import TrainedWeights, read_start
 from tactful_training.fitting.training_batches import Example, encode_rows
 
 # BERT's and RoBERTa's.
@@ -37,13 +40,17 @@ class TrainingInputs:
         encoder: where the pretrained encoder lies.
         encoding: from texts to tokens.
         start: weights of an earlier training to start from; None starts from the encoder alone.
+        teacher: what this training learns from beside the labels; None for labels alone.
+        soft_labels: or its answers, read from a file.
     """
 
     data: DataSet
     rows: Mapping[str, list[Row]]
     encoder: EncoderSource
     encoding: ReplyEncoding
-    start: StartWeights | None = None
+    start: TrainedWeights | None = None
+    teacher: Teacher | None = None
+    soft_labels: SoftLabelFile | None = None
 
     @property
     def tasks(self) -> Tasks:
@@ -83,8 +90,38 @@ class TrainingInputs:
         """Digests of everything that makes this run what it is."""
         data = {f"data/{name}": value for name, value in self.data.digests.items()}
         # An address such as models:/tactful@champion may mean other weights tomorrow.
-        start = {} if self.start is None else {"start": self.start.sha256}
-        return {"config": digest(config), "encoder": self.encoder.sha256, **start, **data}
+        found = {
+            "start": self.start and self.start.sha256,
+            "teacher": self.teacher and self.teacher.source.sha256,
+            "soft_labels": self.soft_labels and self.soft_labels.sha256,
+        }
+        others = {name: value for name, value in found.items() if value is not None}
+        return {"config": digest(config), "encoder": self.encoder.sha256, **others, **data}
+
+    def learnt_from(self) -> dict[str, str | None] | None:
+        """The teacher for the manifest, or the file of its answers; None without one."""
+        if self.teacher is not None:
+            return self.teacher.source.to_json()
+        if self.soft_labels is not None:
+            found = self.soft_labels
+            return {"soft_labels": found.path.name, "sha256": found.sha256}
+        return None
+
+    def soft(self, cache: Path) -> list[SoftLabels | None] | None:
+        """What a teacher says of each training row; None without one.
+
+        Args:
+            cache: where its answers are kept.
+
+        Raises:
+            EncoderError: what is kept there are other answers.
+        """
+        rows = self.rows["train"]
+        if self.teacher is not None:
+            return [*ask_once(self.teacher, rows, cache)]
+        if self.soft_labels is not None:
+            return [self.soft_labels.rows.get(row.id) for row in rows]
+        return None
 
 
 def load_training_inputs(config: Config) -> TrainingInputs:
@@ -92,8 +129,8 @@ def load_training_inputs(config: Config) -> TrainingInputs:
 
     Raises:
         DataError: the data set, a row or the tasks cannot be used.
-        EncoderError: the encoder, or the weights to start from, are not found, are other ones or
-            cannot read the data.
+        EncoderError: the encoder, the weights to start from or the teacher are not found, are other
+            ones or cannot read the data.
     """
     data = load_data_set(config.data.folder)
     splits = data.splits(config.data.allow_missing_tasks)
@@ -105,8 +142,20 @@ def load_training_inputs(config: Config) -> TrainingInputs:
     except ValueError as error:
         raise EncoderError(f"{encoder.folder}: {error}") from error
     address = config.encoder.init_from
-    start = None if address is None else read_weights(address, encoder)
-    return TrainingInputs(data, rows, encoder, encoding, start)
+    start = None if address is None else read_start(address, encoder)
+    teacher = soft_labels = None
+    if config.distill.teacher is not None:
+        name = config.distill.teacher
+        teacher = open_teacher(name, data.tasks, encoding.limits, encoder.tokenizer)
+    if config.distill.soft_labels is not None:
+        path = _beside(Path(config.distill.soft_labels), data.folder)
+        soft_labels = read_soft_labels(path, splits["train"], data.tasks)
+    return TrainingInputs(data, rows, encoder, encoding, start, teacher, soft_labels)
+
+
+def _beside(path: Path, folder: Path) -> Path:
+    """A file as it is named, or beside the data."""
+    return folder / path if not path.exists() and (folder / path).exists() else path
 
 
 def check_fit(model: transformers.PreTrainedModel, inputs: TrainingInputs) -> None:

@@ -64,6 +64,8 @@ class TrackedRun:
         found |= {f"data.sha256.{name}": value for name, value in inputs.data.digests.items()}
         if inputs.start is not None:
             found |= {f"start.{key}": str(value) for key, value in inputs.start.to_json().items()}
+        if (learnt := inputs.learnt_from()) is not None:
+            found |= {f"distilled_from.{key}": str(value) for key, value in learnt.items()}
         self.tracker.log_params({**flat(config), **found})
         self.tracker.set_tags(
             {"encoder": inputs.encoder.name, "encoder.sha256": inputs.encoder.sha256}

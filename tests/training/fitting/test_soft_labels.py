@@ -1,0 +1,163 @@
+"""Files of soft labels: written, read back, learnt from, refused by name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tactful.cli import build_app
+from tactful_training.config.config_schema import Config
+from tactful_training.errors import DataError
+from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.soft_labels import (
+    SoftLabels,
+    mean_of,
+    read_soft_labels,
+    write_soft_labels,
+)
+from tactful_training.fitting.teacher import open_teacher
+from tactful_training.fitting.trained_weights import write_weights
+from tactful_training.fitting.training_inputs import TrainingInputs
+from tactful_training.training_run import train
+
+Make = Callable[..., Config]
+
+
+@pytest.fixture
+def kept(model: LabelAttentionModel, inputs: TrainingInputs, tmp_path: Path) -> Path:
+    write_weights(tmp_path / "kept", dict(model.state_dict()), inputs.encoder, inputs.tasks)
+    return tmp_path / "kept"
+
+
+def chances(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits[3:] - logits[3:].max())
+    return np.concatenate([1 / (1 + np.exp(-logits[:3])), powers / powers.sum()])
+
+
+def test_a_file_says_what_the_teacher_said(
+    make_config: Make, inputs: TrainingInputs, kept: Path, data_set: Path, workplace: Path
+) -> None:
+    options = ["--set", f"data.folder={data_set}", "--set", "encoding.max_tokens=24"]
+    options += ["--set", "encoding.window_overlap=8", "--teacher", str(kept)]
+    made = workplace / "soft.jsonl.gz"
+    for _ in range(2):
+        result = CliRunner().invoke(build_app(), ["data", "soften", str(made), *options, "--json"])
+        assert result.exit_code == 0, result.output
+        content = made.read_bytes()
+    assert json.loads(result.stdout)["rows"] == len(inputs.rows["train"])
+    assert made.read_bytes() == content
+    rows, limits = inputs.rows["train"], inputs.encoding.limits
+    teacher = open_teacher(str(kept), inputs.tasks, limits)
+    found = read_soft_labels(made, rows, inputs.tasks)
+    assert set(found.rows) == {row.id for row in rows}
+    for row, soft in zip(rows, teacher.read(rows), strict=True):
+        read = found.rows[row.id]
+        np.testing.assert_allclose(chances(read.logits), chances(soft.logits), atol=2e-4)
+        there = chances(soft.logits) >= 0.11
+        got = 1 / (1 + np.exp(-read.token_scores[:, there].astype(np.float64)))
+        meant = 1 / (1 + np.exp(-soft.token_scores[:, there].astype(np.float64)))
+        np.testing.assert_allclose(got, meant, atol=0.011)
+        assert np.isnan(read.token_scores[:, chances(soft.logits) < 0.09]).all()
+
+    said = io.StringIO()
+    config = make_config(distill__soft_labels=made, training__epochs=1)
+    result = train(config, workplace / "out", console=Console(file=said, width=200))
+    assert f"soft labels of {len(rows)} of {len(rows)} rows" in said.getvalue()
+    assert "teacher_moves" in said.getvalue()
+    manifest = json.loads((result.out / "manifest.json").read_text())
+    assert manifest["distilled_from"] == {"soft_labels": made.name, "sha256": found.sha256}
+
+
+def line(inputs: TrainingInputs, path: Path) -> dict[str, Any]:
+    """A sound line about the first training row."""
+    row = inputs.rows["train"][0]
+    soft = SoftLabels(
+        np.array([2, -3, 0.5, 1, 0, -1], np.float32),
+        np.array([[0, 2], [3, 5]], np.int32),
+        np.zeros((2, 6), np.float16),
+    )
+    write_soft_labels(path, [row], [soft], inputs.tasks)
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_what_cannot_be_meant_is_refused_with_its_line(
+    inputs: TrainingInputs, tmp_path: Path
+) -> None:
+    path = tmp_path / "soft.jsonl"
+    good = line(inputs, path)
+    rows = inputs.rows["train"]
+    read_soft_labels(path, rows, inputs.tasks)
+    mood = good["scores"]["mood"]
+
+    def refusal(*lines: Any) -> str:
+        path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+        with pytest.raises(DataError) as caught:
+            read_soft_labels(path, rows, inputs.tasks)
+        assert str(path) in str(caught.value)
+        return str(caught.value)
+
+    def scores(**changed: Any) -> dict[str, Any]:
+        return {**good, "scores": {**good["scores"], **changed}}
+
+    assert "did you mean 'thanks'" in refusal(scores(moves={"thank": 0.5}))
+    assert "unknown task 'moods'" in refusal(scores(moods=mood))
+    assert "their sum is 1" in refusal(scores(mood={"happy": 1.0}))
+    assert "1.5 is no probability" in refusal(scores(moves={"sorry": 1.5}))
+    assert "soft.jsonl:2: row" in refusal(good, good)
+    assert "no row 'elsewhere'" in refusal({**good, "id": "elsewhere"})
+    assert "another text" in refusal({**good, "text": "0" * 12})
+    wrong = {**good, "evidence": {"moves": {"sorry": [0.5]}}}
+    assert "1 numbers for 2 tokens" in refusal(wrong)
+    assert "not an object" in refusal(["a"])
+    assert "holds no soft labels" in refusal()
+    named = tmp_path / "soft.csv"
+    named.write_text("")
+    with pytest.raises(DataError, match=r"ends with \.jsonl"):
+        read_soft_labels(named, rows, inputs.tasks)
+    broken = tmp_path / "soft.jsonl.gz"
+    broken.write_bytes(gzip.compress(b"{}")[:12])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_soft_labels(broken, rows, inputs.tasks)
+
+
+def test_a_file_may_speak_of_some_labels_only(inputs: TrainingInputs, tmp_path: Path) -> None:
+    path = tmp_path / "soft.jsonl"
+    partial = {**line(inputs, path), "scores": {"moves": {"sorry": 0.25}}}
+    del partial["tokens"], partial["evidence"]
+    path.write_text(json.dumps(partial) + "\n")
+    [soft] = read_soft_labels(path, inputs.rows["train"], inputs.tasks).rows.values()
+    assert soft.logits[0] == pytest.approx(np.log(1 / 3))
+    assert np.isnan(soft.logits[1:]).all()
+    assert np.isnan(soft.at(np.array([[0, 2]], np.int32))).all()
+
+
+def test_token_scores_find_the_tokens_that_share_their_characters() -> None:
+    offsets = np.array([[0, 4], [5, 9]], np.int32)
+    soft = SoftLabels(np.zeros(1, np.float32), offsets, np.array([[1], [3]], np.float16))
+    ours = np.array([[0, 2], [2, 4], [5, 9], [4, 5], [2, 7]], np.int32)
+    np.testing.assert_array_equal(soft.at(ours)[:, 0], [1, 1, 3, np.nan, 2])
+    assert soft.at(offsets) is soft.token_scores
+
+
+def test_an_ensemble_speaks_with_the_mean_of_its_probabilities(inputs: TrainingInputs) -> None:
+    offsets = np.array([[0, 2]], np.int32)
+
+    def say(first: float, tone: float) -> list[SoftLabels]:
+        logits = np.array([first, 0, 0, tone, 0, 0], np.float32)
+        return [SoftLabels(logits, offsets, np.full((1, 6), first, np.float16))]
+
+    [mean] = mean_of([say(2.0, 3.0), say(-2.0, -1.0)], inputs.tasks)
+    both = [chances(each[0].logits) for each in (say(2.0, 3.0), say(-2.0, -1.0))]
+    np.testing.assert_allclose(chances(mean.logits), np.mean(both, axis=0), atol=1e-4)
+    assert mean.token_scores[0, 0] == pytest.approx(0, abs=1e-3)
+    assert mean_of([say(2.0, 1.0)], inputs.tasks)[0].logits[0] == 2.0

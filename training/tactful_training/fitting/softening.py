@@ -1,0 +1,64 @@
+"""The file of soft labels of a training split, made by one trained model or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tactful_training.config.config_schema import Config
+from tactful_training.data.data_set import load_data_set
+from tactful_training.errors import DataError
+from tactful_training.fitting.soft_labels import check_name, mean_of, write_soft_labels
+from tactful_training.fitting.teacher import open_teacher
+
+
+@dataclass(frozen=True)
+class Softened:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        rows: how many rows it speaks of.
+        size: bytes.
+        teachers: address to the sha256 of the weights.
+    """
+
+    path: Path
+    rows: int
+    size: int
+    teachers: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+    def __str__(self) -> str:
+        asked = ", ".join(f"{name} ({digest[:12]})" for name, digest in self.teachers.items())
+        return f"{self.path}: soft labels of {self.rows} rows, {self.size / 1e6:.1f} MB, of {asked}"
+
+
+def soften(config: Config, teachers: Sequence[str], out: Path) -> Softened:
+    """Ask teachers about the training split and write the mean of their answers.
+
+    Args:
+        config: names the data and how long texts are read.
+        teachers: their addresses, see `tactful_training.fitting.teacher`.
+        out: the file; an older one is replaced at the end.
+
+    Raises:
+        DataError: the data or the name of the file cannot be used, or it cannot be written.
+        EncoderError: a teacher cannot be used.
+    """
+    check_name(out)
+    data = load_data_set(config.data.folder)
+    rows = data.splits(config.data.allow_missing_tasks)["train"][: config.data.limit]
+    opened = [open_teacher(each, data.tasks, config.encoding.limits) for each in teachers]
+    soft = mean_of([each.read(rows) for each in opened], data.tasks)
+    try:
+        write_soft_labels(out, rows, soft, data.tasks)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error}") from error
+    digests = {each.source.address: each.source.sha256 for each in opened}
+    return Softened(out, len(rows), out.stat().st_size, digests)
