@@ -15,10 +15,12 @@ from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.decisions import Heads, calibrated_scores, decide
 from tactful.reading.processor import instructions
 from tactful.reading.session import Session
+from tactful_training.bundling.activations import Calibration
 from tactful_training.bundling.calibration import calibrate
 from tactful_training.bundling.candidates import CandidateBuilder, check_parity
 from tactful_training.bundling.fusion import fuse, mask_where_needed
-from tactful_training.bundling.quantisation import activation_ranges, product_inputs, quantise
+from tactful_training.bundling.quantisation import as_steps, product_inputs, quantise
+from tactful_training.bundling.smoothing import smooth
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ExportError
 from tactful_training.fitting.model import LabelAttentionModel
@@ -227,11 +229,11 @@ def test_ranges_hold_the_means_of_what_is_seen(
 ) -> None:
     pairs = [(row.reply, row.context) for row in inputs.rows["train"]]
     graph = builder.fused.model
-    ranges = activation_ranges(graph, pairs, inputs.encoding, inputs.tasks)
+    ranges = Calibration(pairs, inputs.encoding, inputs.tasks).ranges(graph)
     assert list(ranges) == product_inputs(graph)
     assert all(low < 0 < high for low, high in ranges.values())
     # How the replies fall into batches must not matter much: extremes grow with what is looked at.
-    fewer = activation_ranges(graph, pairs[::-1], inputs.encoding, inputs.tasks)
+    fewer = Calibration(pairs[::-1], inputs.encoding, inputs.tasks).ranges(graph)
     assert fewer == {name: pytest.approx(ends, rel=0.1) for name, ends in ranges.items()}
     gelu = [low for name, (low, _) in ranges.items() if "intermediate" in name]
     assert len(gelu) in (0, LAYERS)
@@ -318,3 +320,80 @@ def test_a_static_range_is_used_as_given() -> None:
     small = constants(quantise(product(), ranges={"hidden": (-2.0, 8.0)}))
     assert small["hidden/scale"] == pytest.approx(10 / 255)
     assert small["hidden/zero"] == 51
+
+
+def uneven(model: onnx.ModelProto, inputs: TrainingInputs) -> onnx.ModelProto:
+    """A few channels of every layer norm much larger than the others, as pretrained ones have."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for tensor in changed.graph.initializer:
+        if tensor.name.endswith("LayerNorm.weight"):
+            values = numpy_helper.to_array(tensor).copy()
+            values[[3, 17]] *= 30
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return changed
+
+
+def test_a_smooth_graph_computes_the_same_and_rounds_less(
+    builder: CandidateBuilder, inputs: TrainingInputs
+) -> None:
+    graph = uneven(builder.fused.model, inputs)
+    pairs = [(row.reply, row.context) for row in inputs.rows["train"][:48]]
+    calibration = Calibration(pairs, inputs.encoding, inputs.tasks)
+    largest = calibration.largest(graph)
+    assert all(channels.max() > 5 * np.median(channels) for channels in largest.values())
+    smoothed = smooth(graph, largest)
+    assert graph.SerializeToString() == uneven(builder.fused.model, inputs).SerializeToString()
+    added = Counter(node.op_type for node in smoothed.graph.node)
+    added.subtract(Counter(node.op_type for node in graph.graph.node))
+    # Beside each layer norm that products read, for the sum that needs its values as they were.
+    assert +added == {"Mul": 2 * LAYERS}
+    reference = outputs(graph.SerializeToString(), inputs)
+    check_parity(reference, outputs(smoothed.SerializeToString(), inputs), tolerance=1e-3)
+    even = calibration.largest(smoothed)
+    spread = [
+        np.mean([channels.max() / np.median(channels) for channels in each.values()])
+        for each in (largest, even)
+    ]
+    assert spread[1] < spread[0] / 2
+
+    def error(form: onnx.ModelProto) -> float:
+        quantised = quantise(form, ranges=calibration.ranges(form), bits=7 if SATURATES else 8)
+        found = outputs(quantised.SerializeToString(), inputs)
+        gaps = [a.logits - b.logits for a, b in zip(reference, found, strict=True)]
+        return float(np.linalg.norm(gaps))
+
+    assert error(smoothed) < error(graph)
+
+
+def test_the_mean_error_of_a_product_is_taken_off_by_its_bias() -> None:
+    model = product()
+    random = np.random.default_rng(3)
+    ids = random.integers(0, 4096, (1, 400)).tolist()
+    hidden = constants(model)["table"][np.array(ids)][0]
+    ends = (float(hidden.min()) / 40, float(hidden.max()) / 40)  # cuts off what is large
+    means = hidden.mean(axis=0), as_steps(hidden, ends).mean(axis=0)
+    bits = 7 if SATURATES else 8
+    exact = run(model, ids)
+    plain, corrected = (
+        run(quantise(model, ranges={"hidden": ends}, means=given, bits=bits), ids)
+        for given in (None, {"hidden": means})
+    )
+    gaps = [np.abs((each - exact).mean(axis=(0, 1))).max() for each in (plain, corrected)]
+    assert gaps[1] < gaps[0] / 10
+
+
+def test_the_smooth_and_the_corrected_form_are_candidates(
+    builder: CandidateBuilder, inputs: TrainingInputs
+) -> None:
+    static = operators(builder.int8("int8-static").content)
+    assert operators(builder.int8("int8-static-corrected").content) == static
+    smoothed = operators(builder.int8("int8-static-smooth").content)
+    smoothed.subtract(static)
+    assert +smoothed == {"Mul": 2 * LAYERS}
+    reference = outputs(builder.fp32().content, inputs)
+    spread = np.stack([row.logits for row in reference]).std()
+    for name in ("int8-static-corrected", "int8-static-smooth"):
+        found = outputs(builder.int8(name).content, inputs)
+        gaps = [np.abs(a.logits - b.logits).max() for a, b in zip(reference, found, strict=True)]
+        assert 0 < max(gaps) < spread / 2

@@ -39,7 +39,9 @@ NAN = float("nan")
 
 
 def same_gradients(loss: torch.Tensor, reference: torch.Tensor, leaf: torch.Tensor) -> None:
-    ours, theirs = (torch.autograd.grad(each, leaf)[0] for each in (loss, reference))
+    ours, theirs = (
+        torch.autograd.grad(each, leaf, retain_graph=True)[0] for each in (loss, reference)
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
     assert ours.abs().sum() > 0
 

@@ -18,8 +18,10 @@ from tactful.reading.batches import RowOutput
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.tasks import Tasks
+from tactful_training.bundling.activations import Calibration
 from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed, quiet
-from tactful_training.bundling.quantisation import activation_ranges, quantise
+from tactful_training.bundling.quantisation import quantise
+from tactful_training.bundling.smoothing import smooth
 from tactful_training.config.config_schema import CandidateName, QuantisationConfig
 from tactful_training.errors import ExportError
 
@@ -84,7 +86,9 @@ class CandidateBuilder:
             ExportError: it cannot be made of this graph.
         """
         make: dict[CandidateName, Callable[[], bytes]] = {
-            "int8-static": self._static,
+            "int8-static": lambda: self._static(self.fused.model, corrected=False),
+            "int8-static-corrected": lambda: self._static(self.fused.model, corrected=True),
+            "int8-static-smooth": lambda: self._static(self._smoothed(), corrected=True),
             "int8-dynamic": lambda: self._dynamic(8),
             "int8-dynamic-7bit": lambda: self._dynamic(7),
             "int8-dynamic-all-fused": self._all_fused,
@@ -96,12 +100,19 @@ class CandidateBuilder:
         except Exception as error:  # of the quantiser's many internals
             raise ExportError(f"the candidate {name} cannot be made: {error}") from error
 
-    def _static(self) -> bytes:
-        model = self.fused.model
-        ranges = activation_ranges(
-            model, self.replies, self.encoding, self.tasks, keep_fp32=self.config.keep_fp32
-        )
-        return _finished(quantise(model, ranges=ranges, keep_fp32=self.config.keep_fp32))
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return Calibration(self.replies, self.encoding, self.tasks, self.config.keep_fp32)
+
+    def _static(self, model: onnx.ModelProto, *, corrected: bool) -> bytes:
+        ranges = self._calibration.ranges(model)
+        means = self._calibration.means(model, ranges) if corrected else None
+        keep = self.config.keep_fp32
+        return _finished(quantise(model, ranges=ranges, means=means, keep_fp32=keep))
+
+    def _smoothed(self) -> onnx.ModelProto:
+        largest = self._calibration.largest(self.fused.model)
+        return smooth(self.fused.model, largest, keep_fp32=self.config.keep_fp32)
 
     def _dynamic(self, bits: int) -> bytes:
         return _finished(quantise(self.fused.model, bits=bits, keep_fp32=self.config.keep_fp32))

@@ -11,21 +11,15 @@ range).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from tactful.reading.batches import run_rows
 from tactful.reading.decisions import Floats
-from tactful.reading.encoding import Batch, Pair, ReplyEncoding
-from tactful.reading.processor import available_cpus
-from tactful.reading.session import INPUTS
-from tactful.reading.tasks import Tasks
 from tactful_training.bundling.fusion import CONTRIB
 
 Range = tuple[float, float]
@@ -41,6 +35,7 @@ def quantise(
     model: onnx.ModelProto,
     *,
     ranges: Mapping[str, Range] | None = None,
+    means: Mapping[str, tuple[Floats, Floats]] | None = None,
     bits: int = 8,
     keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
@@ -49,22 +44,40 @@ def quantise(
     Args:
         model: fp32; not changed.
         ranges: name of each product's input to its least and greatest value; None: dynamic.
+        means: name of each product's input to the mean of its channels ``[D]``, before and after it
+            became whole steps; then the mean error of each product is taken off by its bias
+            (bias correction, Nagel et al. 2019).
         bits: of the weights; 7 keeps sums of two products within int16, which processors without
             VNNI saturate at.
         keep_fp32: a product whose node name contains one of these stays as it is.
     """
-    return _Quantiser(model, ranges, 2 ** (bits - 1) - 1, keep_fp32).run()
+    return _Quantiser(model, ranges, means or {}, 2 ** (bits - 1) - 1, keep_fp32).run()
 
 
 def product_inputs(model: onnx.ModelProto, keep_fp32: Collection[str] = ()) -> list[str]:
     """Names of the inputs of all products that `quantise` would replace, each once."""
-    graph = _Graph(model)
+    graph = Graph(model)
     names = [node.input[0] for node in model.graph.node if graph.is_product(node, keep_fp32)]
     return list(dict.fromkeys(names))
 
 
-class _Graph:
-    """Who makes and who uses each value."""
+def as_steps(values: Floats, ends: Range) -> Floats:
+    """What is left of activations after they became uint8 steps of a static range."""
+    scale, zero = _scale(ends)
+    steps = (np.rint(values / np.float32(scale)) + zero).clip(0, _UINT8_STEPS)
+    rounded: Floats = (steps - zero) * np.float32(scale)
+    return rounded
+
+
+def _scale(ends: Range) -> tuple[float, int]:
+    """Scale and zero point of uint8 steps."""
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    scale = (high - low) / _UINT8_STEPS or 1.0
+    return scale, round(-low / scale)
+
+
+class Graph:
+    """Who makes and who uses each value of a graph."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -74,6 +87,7 @@ class _Graph:
                 self.users.setdefault(name, []).append(node)
 
     def is_product(self, node: NodeProto, keep_fp32: Collection[str]) -> bool:
+        """Whether `quantise` replaces this product."""
         weights = self.constants.get(node.input[1]) if node.op_type == "MatMul" else None
         return (
             weights is not None
@@ -83,6 +97,7 @@ class _Graph:
         )
 
     def is_table(self, node: NodeProto) -> bool:
+        """Whether this looks rows of a large table up."""
         table = self.constants.get(node.input[0]) if node.op_type == "Gather" else None
         return (
             table is not None
@@ -107,11 +122,13 @@ class _Quantiser:
         self,
         model: onnx.ModelProto,
         ranges: Mapping[str, Range] | None,
+        means: Mapping[str, tuple[Floats, Floats]],
         largest: int,
         keep_fp32: Collection[str],
     ) -> None:
-        self._source, self._graph = model, _Graph(model)
-        self._ranges, self._largest, self._keep = ranges, largest, keep_fp32
+        self._source, self._graph = model, Graph(model)
+        self._ranges, self._means = ranges, means
+        self._largest, self._keep = largest, keep_fp32
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
         self._done: set[str] = set()
@@ -146,6 +163,8 @@ class _Quantiser:
             addition, bias = found
             output = addition.output[0]
             skipped = {output}
+        if values in self._means:
+            bias = self._corrected(values, weights, bias)
         self._add(
             "MatMulIntegerToFloat",
             [
@@ -157,6 +176,18 @@ class _Quantiser:
         )
         return skipped
 
+    def _corrected(self, values: str, weights: str, bias: str) -> str:
+        """A bias that takes off the mean error of a product of whole steps."""
+        exact, rounded = self._means[values]
+        steps, scale = (self._constants[f"{weights}/{part}"] for part in ("q", "scale"))
+        columns = numpy_helper.to_array(steps).astype(np.float32) * numpy_helper.to_array(scale)
+        error = rounded @ columns - exact @ numpy_helper.to_array(self._graph.constants[weights])
+        corrected = -error
+        if bias:
+            corrected = corrected + numpy_helper.to_array(self._graph.constants[bias])
+        self._constant(f"{weights}/bias", corrected.astype(np.float32))
+        return f"{weights}/bias"
+
     def _activation(self, name: str) -> None:
         if name in self._done:
             return
@@ -165,10 +196,9 @@ class _Quantiser:
         if self._ranges is None:
             self._add("DynamicQuantizeLinear", [name], outputs)
             return
-        low, high = min(self._ranges[name][0], 0.0), max(self._ranges[name][1], 0.0)
-        scale = (high - low) / _UINT8_STEPS or 1.0
+        scale, zero = _scale(self._ranges[name])
         self._constant(outputs[1], np.float32(scale))
-        self._constant(outputs[2], np.uint8(round(-low / scale)))
+        self._constant(outputs[2], np.uint8(zero))
         self._add("QuantizeLinear", [name, *outputs[1:]], outputs[:1])
 
     def _table(self, node: NodeProto) -> None:
@@ -203,58 +233,3 @@ class _Quantiser:
                 kind, inputs, outputs, f"{outputs[0]}/{kind}", domain=domain, **attributes
             )
         )
-
-
-_PORTION = 512  # tokens
-
-
-def activation_ranges(
-    model: onnx.ModelProto,
-    pairs: Sequence[Pair],
-    encoding: ReplyEncoding,
-    tasks: Tasks,
-    *,
-    keep_fp32: Collection[str] = (),
-) -> dict[str, Range]:
-    """The least and the greatest value of each product's input, each the mean over some 512 tokens.
-
-    Means, since the very largest value is several times as large as those of most batches, and
-    would take the steps of the scale away from them; cutting off more than that costs quality,
-    for a few large channels carry much of what these encoders know.
-
-    Args:
-        model: the fp32 graph; not changed.
-        pairs: (reply, context), of the training split.
-        encoding: how they are read.
-        tasks: the tasks of the label axis.
-        keep_fp32: as for `quantise`.
-    """
-    names = product_inputs(model, keep_fp32)
-    probed = onnx.ModelProto()
-    probed.CopyFrom(model)
-    outputs = [output.name for output in model.graph.output]
-    probed.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
-    )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_cpus()
-    session = onnxruntime.InferenceSession(
-        probed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    ends: list[NDArray[np.float64]] = []  # of each batch: [names, 2]
-    tokens: list[int] = []
-
-    def forward(batch: Batch) -> tuple[Floats, Floats]:
-        feed = {name: getattr(batch, name) for name in INPUTS}
-        logits, token_scores, *values = session.run([*outputs, *names], feed)
-        ends.append(np.array([(value.min(), value.max()) for value in values]))
-        tokens.append(batch.input_ids.size)
-        return logits, token_scores
-
-    run_rows(encoding.encode(pairs), encoding, forward, tasks)
-    # Batches are of all sizes, and extremes grow with the size: only like sizes have a mean.
-    portions = np.cumsum(tokens) // _PORTION
-    starts = np.flatnonzero(np.diff(portions, prepend=-1))
-    low = np.minimum.reduceat([each[:, 0] for each in ends], starts).mean(axis=0)
-    high = np.maximum.reduceat([each[:, 1] for each in ends], starts).mean(axis=0)
-    return dict(zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True))

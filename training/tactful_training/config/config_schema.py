@@ -151,6 +151,8 @@ class ExportConfig(_Section):
 
 CandidateName = Literal[
     "int8-static",
+    "int8-static-corrected",
+    "int8-static-smooth",
     "int8-dynamic",
     "int8-dynamic-7bit",
     "int8-dynamic-all-fused",

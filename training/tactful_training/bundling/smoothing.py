@@ -1,0 +1,132 @@
+"""Activations with a few large channels become even ones, and their weights uneven (SmoothQuant).
+
+A product ``x W`` is the same as ``(x / s) (s W)`` with a factor for each channel of ``x`` (Xiao et
+al. 2023). Whole steps of one width hold ``x / s`` more closely where its channels are of like size.
+Where ``x`` comes out of a layer norm, that norm's own weights are divided and the sum beside the
+products, which needs ``x`` as it was, multiplies again; where it comes out of attention, the
+values' weights are divided and nothing is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, helper, numpy_helper
+
+from tactful.reading.decisions import Floats
+from tactful_training.bundling.quantisation import Graph
+
+STRENGTH = 0.5
+"""What share of the unevenness goes from activations into weights; Xiao et al. recommend a half."""
+_LEAST = 1e-5
+_VALUE = 2  # among the inputs of attention: query, key, value, bias
+_BIAS = 3
+
+
+def smooth(
+    model: onnx.ModelProto,
+    largest: Mapping[str, Floats],
+    *,
+    strength: float = STRENGTH,
+    keep_fp32: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Even out the inputs of a graph's products; it computes the same.
+
+    Args:
+        model: fp32, fused; not changed.
+        largest: name of each product's input to the greatest absolute value of each channel
+            ``[D]``.
+        strength: see `STRENGTH`.
+        keep_fp32: as for `quantise`.
+    """
+    return _Smoother(model, strength, keep_fp32).run(largest)
+
+
+class _Smoother:
+    def __init__(self, model: onnx.ModelProto, strength: float, keep_fp32: Collection[str]) -> None:
+        self._model = onnx.ModelProto()
+        self._model.CopyFrom(model)
+        self._graph = Graph(self._model)
+        self._makers = {name: node for node in self._model.graph.node for name in node.output}
+        self._strength, self._keep = strength, keep_fp32
+
+    def run(self, largest: Mapping[str, Floats]) -> onnx.ModelProto:
+        for name, channels in largest.items():
+            maker = self._makers.get(name)
+            products = [
+                node
+                for node in self._graph.users.get(name, [])
+                if self._graph.is_product(node, self._keep) and node.input[0] == name
+            ]
+            if maker is None or not products:
+                continue
+            factors = self._factors(channels, products)
+            if maker.op_type == "LayerNormalization" and self._own(*maker.input[1:]):
+                self._divide_norm(maker, products, factors)
+            elif maker.op_type == "MultiHeadAttention" and (made := self._values(maker)):
+                self._divide_values(maker, made, factors)
+            else:
+                continue
+            for node in products:
+                self._scale(node.input[1], factors[:, None])
+        return self._model
+
+    def _factors(self, channels: Floats, products: list[NodeProto]) -> Floats:
+        """What each channel is divided by: its geometric middle with what it is multiplied by."""
+        rows = np.max([np.abs(self._value(node.input[1])).max(axis=1) for node in products], axis=0)
+        large = np.maximum(channels, _LEAST) ** self._strength
+        factors = large / np.maximum(rows, _LEAST) ** (1 - self._strength)
+        # Only the relation matters: the middle one stays as it is, so that nothing overflows.
+        even: Floats = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
+        return even
+
+    def _divide_norm(self, norm: NodeProto, products: list[NodeProto], factors: Floats) -> None:
+        name = norm.output[0]
+        others = [
+            node
+            for node in self._graph.users[name]
+            if not any(node is product for product in products)
+        ]
+        for constant in norm.input[1:]:
+            self._scale(constant, 1 / factors)
+        if not others:
+            return
+        again, wide = f"{name}/smoothing", f"{name}/whole"
+        self._model.graph.initializer.append(numpy_helper.from_array(factors, again))
+        for node in others:
+            for index, given in enumerate(node.input):
+                if given == name:
+                    node.input[index] = wide
+        at = next(i for i, node in enumerate(self._model.graph.node) if node is norm or (
+            node.output and node.output[0] == name
+        ))  # fmt: skip
+        multiply = helper.make_node("Mul", [name, again], [wide], f"{name}/smoothing/Mul")
+        self._model.graph.node.insert(at + 1, multiply)
+
+    def _values(self, attention: NodeProto) -> NodeProto | None:
+        """The product behind the values of attention, where nothing else uses them."""
+        made = self._makers.get(attention.input[_VALUE])
+        if made is None or made.op_type != "MatMul" or len(self._graph.users[made.output[0]]) != 1:
+            return None
+        return made if self._own(made.input[1]) and self._own(attention.input[_BIAS]) else None
+
+    def _divide_values(self, attention: NodeProto, made: NodeProto, factors: Floats) -> None:
+        self._scale(made.input[1], 1 / factors[None, :])
+        kept = np.ones(2 * len(factors), dtype=np.float32)  # of queries and keys
+        self._scale(attention.input[_BIAS], np.concatenate([kept, 1 / factors]))
+
+    def _own(self, *names: str) -> bool:
+        """Whether these are constants that only one operator uses."""
+        return all(
+            name in self._graph.constants and len(self._graph.users[name]) == 1 for name in names
+        )
+
+    def _value(self, name: str) -> NDArray[np.float32]:
+        return numpy_helper.to_array(self._graph.constants[name])
+
+    def _scale(self, name: str, factors: Floats) -> None:
+        scaled = (self._value(name) * factors).astype(np.float32)
+        self._graph.constants[name].CopyFrom(numpy_helper.from_array(scaled, name))
