@@ -196,7 +196,7 @@ def fit_weights(
     )
     model.start_at(prior_log_odds(rows.targets, inputs.tasks))
     if inputs.start is not None:
-        fresh = take_over(model, inputs.tasks, inputs.start, inputs.encoder.layers)
+        fresh = take_over(model, inputs.tasks, inputs.start, inputs.encoder)
         say(
             console,
             f"starting from {inputs.start.address} (weights {inputs.start.sha256[:12]}); labels "
@@ -222,7 +222,7 @@ def fit_weights(
     if config.distill.active:
         distillation = Distillation(inputs.tasks, weights, config.distill, inputs.teacher)
     with ProgressReport(console) as report:
-        return fit(
+        fitted = fit(
             model,
             rows,
             Loss(inputs.tasks, weights, evidence, config.loss.label_smoothing),
@@ -237,6 +237,9 @@ def fit_weights(
             distillation=distillation,
             callbacks=[report],
         )
+    if fitted.averaged is not None:
+        say(console, f"mean of the last weights taken: validation score {fitted.averaged:.4f}")
+    return fitted
 
 
 def learning(inputs: TrainingInputs) -> list[str]:

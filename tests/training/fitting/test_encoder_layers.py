@@ -110,7 +110,7 @@ def test_trained_weights_of_a_cut_encoder_say_how_deep_it_is(
     write_weights(tmp_path / "whole", dict(whole.state_dict()), inputs.encoder, inputs.tasks)
     cut = LabelAttentionModel(load_encoder(short, config.model), inputs.tasks.size)
     start = read_start(str(tmp_path / "whole"), short)
-    assert take_over(cut, inputs.tasks, start, short.layers) == []
+    assert take_over(cut, inputs.tasks, start, short) == []
     ours, theirs = cut.state_dict(), whole.state_dict()
     for name, value in ours.items():
         assert torch.equal(value, theirs[name.replace("layer.0", "layer.1")]), name
@@ -118,7 +118,7 @@ def test_trained_weights_of_a_cut_encoder_say_how_deep_it_is(
     write_weights(tmp_path / "cut", dict(cut.state_dict()), short, inputs.tasks)
     assert json.loads((tmp_path / "cut" / "config.json").read_text())["num_hidden_layers"] == 1
     again = LabelAttentionModel(load_encoder(short, config.model), inputs.tasks.size)
-    take_over(again, inputs.tasks, read_start(str(tmp_path / "cut"), short), short.layers)
+    take_over(again, inputs.tasks, read_start(str(tmp_path / "cut"), short), short)
     assert all(torch.equal(value, ours[name]) for name, value in again.state_dict().items())
     with pytest.raises(EncoderError, match="num_hidden_layers 1 there, 2 in"):
         read_start(str(tmp_path / "cut"), inputs.encoder)

@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 
 from tactful import Classifier
 from tactful_training.config.config_schema import Config
-from tactful_training.fitting import trainer
+from tactful_training.fitting import trainer, weight_averaging
 from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch
 from tactful_training.fitting.losses import Loss
@@ -29,6 +29,7 @@ from tactful_training.fitting.trainer import fit
 from tactful_training.fitting.training_batches import Collator, TrainingRows, encode_rows
 from tactful_training.fitting.training_inputs import load_training_inputs
 from tactful_training.fitting.validation_score import Validation
+from tactful_training.fitting.weight_averaging import WeightAverage
 
 COMMAND = "import typer; from tactful_training.commands.train import train; typer.run(train)"
 
@@ -270,3 +271,41 @@ def test_runs_that_begin_and_end_side_by_side_are_not_in_each_others_way(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(come_and_go, range(4)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mean_of_the_last_weights_is_taken_where_it_reads_better(
+    make_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_averaging, "_EVERY", 2)
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0)
+    config = make_config(training__weight_averaging=0.5)  # the last 9 of 18 steps: 10, 12, … 18
+    straight, _ = train_in(tmp_path / "straight", config)
+    plain, _ = train_in(tmp_path / "plain", make_config())
+    same = all(torch.equal(value, plain.weights[name]) for name, value in straight.weights.items())
+    assert same == (straight.averaged is None)
+    if straight.averaged is not None:
+        best = max(epoch.metrics["validation/score"] for epoch in straight.epochs)
+        assert straight.averaged > best
+
+    with pytest.raises(KeyboardInterrupt):
+        train_in(tmp_path / "broken", config, Interruption(14))
+    resumed, _ = train_in(tmp_path / "broken", config)
+    assert resumed.averaged == straight.averaged
+    for name, weights in straight.weights.items():
+        torch.testing.assert_close(weights, resumed.weights[name], rtol=1e-6, atol=1e-7)
+
+
+def test_weights_are_averaged_over_the_last_steps() -> None:
+    model = torch.nn.Linear(2, 1)
+    average = WeightAverage(model, 0.5)
+    assert average.weights() is None
+    seen = []
+    for step in range(1, 65):
+        with torch.no_grad():
+            model.weight.fill_(step)
+        average.on_step_end(None, SimpleNamespace(global_step=step, max_steps=64), None)  # type: ignore[arg-type]
+        if step > 32 and step % 8 == 0:
+            seen.append(step)
+    mean = average.weights()
+    assert mean is not None
+    assert mean["weight"].tolist() == [[sum(seen) / len(seen)] * 2]

@@ -182,6 +182,7 @@ def _setting(bundle: Bundle, folder: str | None, threads: int) -> Iterator[Setti
             name=stated["name"],
             path=folder,
             layers=stated.get("layers"),
+            pieces_left_out=None,  # which rows of a table are read does not change the time
             init_from=None,
             sha256=stated["sha256"],
         )

@@ -262,6 +262,7 @@ def _making(record: RunRecord) -> str:
         *_start(record),
         f"Seed {config.seed}; best of {len(record.fitted.epochs)} epochs: {record.fitted.best}; "
         f"autocast {record.precision}.",
+        *_averaged(record),
         f"ONNX opset {config.export.opset}, {record.choice.shipped.candidate.precision}; largest "
         f"difference of its fp32 form to PyTorch on {parity.rows} validation rows: logits "
         f"{parity.logits:.1e}, token scores {parity.token_scores:.1e}.",
@@ -277,6 +278,16 @@ def _making(record: RunRecord) -> str:
         f"{listed}\n\nThe same data, configuration, versions and processor give the same model:\n\n"
         f"```yaml\n{settings}```"
     )
+
+
+def _averaged(record: RunRecord) -> list[str]:
+    score = record.fitted.averaged
+    if score is None:
+        return []
+    return [
+        "The weights are the mean over the last steps, which reads the validation split better "
+        f"(score {score:.4f}) than those of the best epoch."
+    ]
 
 
 def _start(record: RunRecord) -> list[str]:

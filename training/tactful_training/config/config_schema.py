@@ -36,6 +36,7 @@ class EncoderConfig(_Section):
     name: _Text
     path: _Text | None
     layers: _Layers | None
+    pieces_left_out: _Text | None
     init_from: _Text | None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 
@@ -94,6 +95,7 @@ class TrainingConfig(_Section):
     max_grad_norm: _Positive
     context_dropout: _Fraction
     token_dropout: _Fraction
+    weight_averaging: _Fraction
     early_stopping_patience: _Count
     precision: Literal["auto", "fp32", "bf16"]
 

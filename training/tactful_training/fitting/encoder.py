@@ -9,7 +9,8 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,10 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from tactful_training.config.config_schema import EncoderConfig, ModelConfig
+from tactful_training.config.shipped_files import find_config
 from tactful_training.errors import EncoderError
 from tactful_training.fitting.encoder_layers import keep_layers
+from tactful_training.fitting.vocabulary import keep_rows, read_pieces, without_pieces
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -48,26 +51,51 @@ class EncoderSource:
         folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
         sha256: of the weights, hex.
         layers: those that are kept, counted from 0; None keeps all.
+        left_out: pieces of its vocabulary that are not kept.
     """
 
     name: str
     folder: Path
     sha256: str
     layers: tuple[int, ...] | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> EncoderSource:
+        """The same encoder with all that it has."""
+        return replace(self, layers=None, left_out=())
 
     @property
     def tokenizer(self) -> bytes:
-        """The content of ``tokenizer.json``."""
-        return (self.folder / TOKENIZER).read_bytes()
+        """The content of ``tokenizer.json``, of the pieces that are kept.
+
+        Raises:
+            EncoderError: pieces are left out that are not there or must stay.
+        """
+        return self._vocabulary[0]
+
+    @property
+    def kept_rows(self) -> list[int] | None:
+        """The rows of the whole embedding table that are kept; None for all."""
+        return self._vocabulary[1] if self.left_out else None
+
+    @cached_property
+    def _vocabulary(self) -> tuple[bytes, list[int]]:
+        content = (self.folder / TOKENIZER).read_bytes()
+        return without_pieces(content, self.left_out) if self.left_out else (content, [])
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest."""
-        kept = {} if self.layers is None else {"layers": list(self.layers)}
+        kept: dict[str, Any] = {}
+        if self.layers is not None:
+            kept["layers"] = list(self.layers)
+        if self.left_out:
+            kept["pieces_left_out"] = len(self.left_out)
         return {"name": self.name, "sha256": self.sha256, **kept}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The content of ``config.json``, of the layers that are kept.
+        """The content of ``config.json``, of the layers and pieces that are kept.
 
         Raises:
             EncoderError: it is no JSON.
@@ -80,6 +108,8 @@ class EncoderSource:
             for name in DEPTHS:
                 if name in content:
                     content[name] = len(self.layers)
+        if (rows := self.kept_rows) is not None:
+            content["vocab_size"] = len(rows)
         return content
 
 
@@ -101,7 +131,9 @@ def find_encoder(config: EncoderConfig) -> EncoderSource:
             "the digest found (null records it without a check)."
         )
     layers = None if config.layers is None else tuple(config.layers)
-    return EncoderSource(config.name, folder, found, layers)
+    listed = config.pieces_left_out
+    left_out = () if listed is None else read_pieces(find_config(listed))
+    return EncoderSource(config.name, folder, found, layers, left_out)
 
 
 def load_encoder(
@@ -110,7 +142,7 @@ def load_encoder(
     *,
     attention: Attention = None,
 ) -> transformers.PreTrainedModel:
-    """Load the encoder in fp32, without a pooler, cut down to the layers that are kept.
+    """Load the encoder in fp32, without a pooler, cut down to the layers and pieces that are kept.
 
     Args:
         source: what `find_encoder` found.
@@ -135,6 +167,8 @@ def load_encoder(
         )
     if source.layers is not None:
         keep_layers(model, source.layers)
+    if (rows := source.kept_rows) is not None:
+        keep_rows(model, rows)
     return model
 
 

@@ -38,18 +38,28 @@ class Fitted:
         epochs: all epochs, also those before an interruption.
         best: number of the best epoch.
         start: validation before the first step (number 0) where training went on from weights.
+        averaged: validation score of the mean of the last weights, where that was taken instead of
+            the best epoch's.
     """
 
     weights: dict[str, Tensor]
     epochs: tuple[Epoch, ...]
     best: int
     start: Epoch | None = None
+    averaged: float | None = None
 
     @classmethod
-    def of(cls, weights: dict[str, Tensor], epochs: Sequence[Epoch], best: int) -> Fitted:
+    def of(
+        cls,
+        weights: dict[str, Tensor],
+        epochs: Sequence[Epoch],
+        best: int,
+        *,
+        averaged: float | None = None,
+    ) -> Fitted:
         """From all epochs, the start (number 0) among them where it was measured."""
         start = next((epoch for epoch in epochs if epoch.number == 0), None)
-        return cls(weights, tuple(epoch for epoch in epochs if epoch.number), best, start)
+        return cls(weights, tuple(epoch for epoch in epochs if epoch.number), best, start, averaged)
 
     @property
     def all_epochs(self) -> tuple[Epoch, ...]:
@@ -115,7 +125,11 @@ class WorkFolder:
     def save_fitted(self, fitted: Fitted, inputs: TrainingInputs) -> None:
         """Keep the result of training, so that only what comes after it is done again."""
         write_weights(self.weights, fitted.weights, inputs.encoder, inputs.tasks)
-        told = {"epochs": [asdict(epoch) for epoch in fitted.all_epochs], "best": fitted.best}
+        told = {
+            "epochs": [asdict(epoch) for epoch in fitted.all_epochs],
+            "best": fitted.best,
+            "averaged": fitted.averaged,
+        }
         write_file(self.path / _TRAINED, json.dumps(told).encode())
 
     def load_fitted(self) -> Fitted | None:
@@ -125,7 +139,12 @@ class WorkFolder:
             return None
         told = json.loads(path.read_bytes())
         weights = safetensors.torch.load_file(self.weights / WEIGHTS)
-        return Fitted.of(weights, [Epoch(**epoch) for epoch in told["epochs"]], told["best"])
+        return Fitted.of(
+            weights,
+            [Epoch(**epoch) for epoch in told["epochs"]],
+            told["best"],
+            averaged=told["averaged"],
+        )
 
     def clear(self) -> None:
         """Remove all but the lock: the run has finished, or is to start anew."""

@@ -8,7 +8,7 @@ the label axis.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +91,7 @@ def write_weights(
     named = [{"name": t.name, "kind": t.kind, "labels": list(t.names)} for t in tasks]
     write_file(folder / _HEADS, canonical_json({"tasks": named}) + b"\n")
     settings = (encoder.folder / CONFIG).read_bytes()
-    if encoder.layers is not None:
+    if encoder != encoder.whole:
         settings = json.dumps(encoder.settings, indent=2).encode()
     write_file(folder / CONFIG, settings)
     write_file(folder / TOKENIZER, encoder.tokenizer)
@@ -134,8 +134,8 @@ def read_weights(address: str, key: str) -> TrainedWeights:
 def read_start(address: str, encoder: EncoderSource) -> TrainedWeights:
     """Read weights to start from, which fit an encoder.
 
-    Where layers of the encoder are left out, the weights may be of the whole encoder or of one that
-    was cut down to as many layers.
+    Where layers or pieces of the encoder are left out, the weights may be of the whole encoder or
+    of one that was cut down to as many layers, of the whole vocabulary or of what is left of it.
 
     Args:
         address: as for `read_weights`.
@@ -166,7 +166,7 @@ def take_over(
     model: LabelAttentionModel,
     tasks: Tasks,
     start: TrainedWeights,
-    layers: Sequence[int] | None = None,
+    encoder: EncoderSource | None = None,
 ) -> list[str]:
     """Put the start weights into a model: the encoder, and the heads of labels that are the same.
 
@@ -176,7 +176,8 @@ def take_over(
         model: changed in place.
         tasks: of its label axis.
         start: the weights.
-        layers: which of its encoder's layers the model has; weights of more layers are cut alike.
+        encoder: of the model; where layers or pieces of it are left out, weights that have them are
+            cut alike. None: it is whole.
 
     Returns:
         The labels that start fresh, as ``task/label``.
@@ -185,9 +186,13 @@ def take_over(
         EncoderError: the weights are not those of such a model.
     """
     state = model.state_dict()
-    given = start.weights
-    if layers is not None and _depth(start.settings) != len(layers):
-        given = kept_weights(given, _ENCODER + layer_list(model.encoder), layers)
+    given = dict(start.weights)
+    if encoder is not None:
+        if not _as_deep(start, encoder):
+            given = kept_weights(given, _ENCODER + layer_list(model.encoder), encoder.layers or ())
+        if not _as_many_pieces(start, encoder):
+            table = _table(model)
+            given[table] = given[table][encoder.kept_rows]
     for name, ours in state.items():
         theirs = given.get(name)
         wanted = list(ours.shape)
@@ -235,10 +240,13 @@ def _located(address: str, key: str) -> Iterator[tuple[Path, str | None]]:
 
 def _check_same(start: TrainedWeights, encoder: EncoderSource) -> None:
     """Check that the weights are of a model with this architecture and this tokenizer."""
-    ours, theirs = encoder.settings, start.settings
-    if encoder.layers is not None and _depth(theirs) != len(encoder.layers):
-        # Then of the whole encoder, from which the same layers are taken.
-        ours = replace(encoder, layers=None).settings
+    # What the weights have more of is cut off when they are taken over.
+    meant = encoder
+    if not _as_deep(start, encoder):
+        meant = replace(meant, layers=None)
+    if not _as_many_pieces(start, encoder):
+        meant = replace(meant, left_out=())
+    ours, theirs = meant.settings, start.settings
     other = [
         f"{key} {theirs[key]!r} there, {ours[key]!r} in {encoder.folder}"
         for key in sorted(ours.keys() & theirs.keys() - _CONFIG_ASIDE)
@@ -250,7 +258,7 @@ def _check_same(start: TrainedWeights, encoder: EncoderSource) -> None:
             f"{encoder.name}: {'; '.join(other)}"
         )
     try:
-        same = same_tokenizer(start.tokenizer, encoder.tokenizer)
+        same = same_tokenizer(start.tokenizer, meant.tokenizer)
     except ValueError as error:
         raise EncoderError(
             f"{_INIT_FROM}: {TOKENIZER} of {start.address} or of {encoder.folder} is no JSON: "
@@ -263,5 +271,19 @@ def _check_same(start: TrainedWeights, encoder: EncoderSource) -> None:
         )
 
 
-def _depth(settings: Mapping[str, Any]) -> int | None:
-    return next((settings[name] for name in DEPTHS if name in settings), None)
+def _as_deep(start: TrainedWeights, encoder: EncoderSource) -> bool:
+    """Whether the weights have as many layers as are kept of the encoder."""
+    depth = next((start.settings[name] for name in DEPTHS if name in start.settings), None)
+    return encoder.layers is None or depth == len(encoder.layers)
+
+
+def _as_many_pieces(start: TrainedWeights, encoder: EncoderSource) -> bool:
+    """Whether the weights have as many pieces as are kept of the vocabulary."""
+    rows = encoder.kept_rows
+    return rows is None or start.settings.get("vocab_size") == len(rows)
+
+
+def _table(model: LabelAttentionModel) -> str:
+    """Name of the embedding table among a model's weights."""
+    table = model.encoder.get_input_embeddings().weight
+    return next(name for name, value in model.named_parameters() if value is table)

@@ -30,6 +30,7 @@ from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.resuming import Fitted, last_complete, saving
 from tactful_training.fitting.training_batches import Collator, LengthGroups, TrainingRows
 from tactful_training.fitting.validation_score import SCORE
+from tactful_training.fitting.weight_averaging import WeightAverage
 
 # What is lost at most when a run is killed; a checkpoint of the default model takes 0.3 s.
 CHECKPOINT_SECONDS = 60.0
@@ -71,6 +72,9 @@ def fit(
     """
     steps = math.ceil(len(rows) / config.batch_size) * config.epochs
     checkpoint = last_complete(folder)
+    average = WeightAverage(model, config.weight_averaging)
+    if checkpoint is not None:
+        average.load(checkpoint)
     with quiet_transformers():
         trainer = _LabelTrainer(
             model=model,
@@ -79,11 +83,13 @@ def fit(
             data_collator=collator,
             callbacks=[
                 _TimedCheckpoints(),
+                average,
                 EarlyStoppingCallback(config.early_stopping_patience),
                 *callbacks,
             ],
             loss=loss,
             distillation=distillation,
+            average=average,
             validate=validate,
             on_epoch=on_epoch,
             head_factor=config.head_learning_rate_factor,
@@ -93,13 +99,39 @@ def fit(
         trainer.args.eval_on_start = validate_start and checkpoint is None
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     state = trainer.state
+    averaged = _better(model, average, validate, state.best_metric)
     best = state.best_global_step or state.global_step
     per_epoch = math.ceil(len(rows) / config.batch_size)
     return Fitted.of(
         {name: value.detach().cpu() for name, value in model.state_dict().items()},
         read_epochs(state.log_history),
         math.ceil(best / per_epoch),
+        averaged=averaged,
     )
+
+
+def _better(
+    model: LabelAttentionModel,
+    average: WeightAverage,
+    validate: Callable[[nn.Module], Mapping[str, float]],
+    score: float | None,
+) -> float | None:
+    """Take the mean weights where they validate better than the best epoch.
+
+    Returns:
+        Their score if they are taken.
+    """
+    mean = average.weights()
+    if mean is None:
+        return None
+    best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(mean)
+    model.eval()
+    found = validate(model)[SCORE]
+    if score is not None and found <= score:
+        model.load_state_dict(best)
+        return None
+    return found
 
 
 def _arguments(
@@ -150,6 +182,7 @@ class _LabelTrainer(Trainer):
         rows: TrainingRows,
         loss: Loss,
         distillation: Distillation | None,
+        average: WeightAverage,
         validate: Callable[[nn.Module], Mapping[str, float]],
         on_epoch: Callable[[Epoch], None],
         head_factor: float,
@@ -157,7 +190,7 @@ class _LabelTrainer(Trainer):
         **options: Any,
     ) -> None:
         self._network, self._rows, self._loss = model, rows, loss
-        self._distillation = distillation
+        self._distillation, self._average = distillation, average
         self._validate, self._on_epoch = validate, on_epoch
         self._head_factor, self._folder = head_factor, folder
         self._sums: dict[str, Tensor] = {}
@@ -232,6 +265,7 @@ class _LabelTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         with saving(self._folder / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
+            self._average.save(self._folder / f"checkpoint-{self.state.global_step}")
 
 
 def parameter_groups(

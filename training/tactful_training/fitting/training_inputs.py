@@ -14,6 +14,7 @@ import transformers
 
 from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.tasks import Tasks
+from tactful.strict_json import sha256_hex
 from tactful_training.config.config_file import digest, load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.config.shipped_files import DEFAULT_CONFIG, shipped_root
@@ -91,6 +92,7 @@ class TrainingInputs:
         data = {f"data/{name}": value for name, value in self.data.digests.items()}
         # An address such as models:/tactful@champion may mean other weights tomorrow.
         found = {
+            "tokenizer": sha256_hex(self.encoder.tokenizer) if self.encoder.left_out else None,
             "start": self.start and self.start.sha256,
             "teacher": self.teacher and self.teacher.source.sha256,
             "soft_labels": self.soft_labels and self.soft_labels.sha256,

@@ -1,0 +1,111 @@
+"""A vocabulary without some pieces reads every word, and the model has the rows that it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+
+from tactful_training.config.config_schema import Config
+from tactful_training.config.shipped_files import find_config
+from tactful_training.errors import EncoderError
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.trained_weights import read_start, take_over, write_weights
+from tactful_training.fitting.training_inputs import (
+    TrainingInputs,
+    check_fit,
+    load_training_inputs,
+)
+from tactful_training.fitting.vocabulary import rare_pieces, read_pieces, without_pieces
+
+Make = Callable[..., Config]
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    path = tmp_path / "rare.txt"
+    path.write_text("# what nobody says\nsorry\nparcel\n")
+    return path
+
+
+def test_words_without_their_piece_are_read_by_smaller_ones(
+    make_config: Make, inputs: TrainingInputs, listed: Path
+) -> None:
+    config = make_config(encoder__pieces_left_out=listed)
+    fewer = load_training_inputs(config)
+    whole, cut = (Tokenizer.from_buffer(each.encoder.tokenizer) for each in (inputs, fewer))
+    for text in ("thank you , the page is here", "what a great day"):
+        assert cut.encode(text).tokens == whole.encode(text).tokens
+    assert whole.encode("sorry").tokens == ["[CLS]", "sorry", "[SEP]"]
+    assert cut.encode("sorry").tokens == ["[CLS]", "s", "##o", "##r", "##r", "##y", "[SEP]"]
+    assert cut.get_vocab_size() == whole.get_vocab_size() - 2
+
+    source = fewer.encoder
+    encoders = [load_encoder(each.encoder, config.model) for each in (inputs, fewer)]
+    check_fit(encoders[1], fewer)
+    tables = [each.get_input_embeddings().weight for each in encoders]
+    for piece, number in cut.get_vocab().items():
+        assert torch.equal(tables[1][number], tables[0][whole.get_vocab()[piece]]), piece
+    assert source.to_json()["pieces_left_out"] == 2
+    assert fewer.identity(config)["tokenizer"] != inputs.identity(config).get("tokenizer")
+
+
+def test_weights_of_the_whole_vocabulary_start_one_without_some_pieces(
+    make_config: Make, inputs: TrainingInputs, listed: Path, tmp_path: Path
+) -> None:
+    config = make_config(encoder__pieces_left_out=listed)
+    source = load_training_inputs(config).encoder
+    whole = LabelAttentionModel(load_encoder(inputs.encoder, config.model), inputs.tasks.size)
+    torch.nn.init.normal_(whole.encoder.get_input_embeddings().weight)
+    write_weights(tmp_path / "whole", dict(whole.state_dict()), inputs.encoder, inputs.tasks)
+    cut = LabelAttentionModel(load_encoder(source, config.model), inputs.tasks.size)
+    assert take_over(cut, inputs.tasks, read_start(str(tmp_path / "whole"), source), source) == []
+    tables = [each.encoder.get_input_embeddings().weight for each in (whole, cut)]
+    assert torch.equal(tables[1], tables[0][source.kept_rows])
+
+    write_weights(tmp_path / "cut", dict(cut.state_dict()), source, inputs.tasks)
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["vocab_size"] == len(
+        tables[1]
+    )
+    again = LabelAttentionModel(load_encoder(source, config.model), inputs.tasks.size)
+    take_over(again, inputs.tasks, read_start(str(tmp_path / "cut"), source), source)
+    assert torch.equal(again.encoder.get_input_embeddings().weight, tables[1])
+    with pytest.raises(EncoderError, match="another kind of encoder .* vocab_size"):
+        read_start(str(tmp_path / "cut"), inputs.encoder)
+
+
+def test_what_cannot_be_left_out_is_named(
+    make_config: Make, inputs: TrainingInputs, tmp_path: Path
+) -> None:
+    tokenizer = inputs.encoder.tokenizer
+    for piece, told in (
+        ("nowhere", "'nowhere', which the tokenizer does not have"),
+        ("##s", "'##s'; characters and special tokens must stay"),
+        ("[MASK]", "special tokens must stay"),
+    ):
+        with pytest.raises(EncoderError, match=told):
+            without_pieces(tokenizer, [piece])
+    other = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).to_str().encode()
+    with pytest.raises(EncoderError, match="is a WordLevel; .* WordPiece alone"):
+        without_pieces(other, ["a"])
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    with pytest.raises(EncoderError, match="names no piece"):
+        read_pieces(tmp_path / "empty.txt")
+
+
+def test_pieces_of_words_texts_characters_and_numbers_stay(inputs: TrainingInputs) -> None:
+    found = rare_pieces(inputs.encoder.tokenizer, ["sorry", "parcel"], ["thank you , a lot"])
+    assert not {"sorry", "parcel", "thank", "you", "lot", "a", "##s", "[MASK]"} & set(found)
+    assert {"apologies", "great", "order"} <= set(found)
+
+
+def test_the_shipped_list_holds_pieces_and_no_character() -> None:
+    pieces = read_pieces(find_config("rare_pieces.txt"))
+    assert len(set(pieces)) == len(pieces) > 3000
+    assert all(len(piece.removeprefix("##")) > 1 for piece in pieces)
+    assert not {"sorry", "thank", "refund", "2020"} & set(pieces)

@@ -1,0 +1,139 @@
+"""A smaller vocabulary: pieces that hardly any reply has leave tokenizer and embedding table.
+
+A word with such a piece is read as smaller pieces, at last as its characters, which always stay:
+WordPiece takes the longest piece that there is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from tactful_training.errors import EncoderError
+
+_KEY = "encoder.pieces_left_out"
+_PIECE = "WordPiece"
+
+
+def read_pieces(path: Path) -> tuple[str, ...]:
+    """Read a list of pieces: one on each line, lines that start with ``# `` are remarks.
+
+    Raises:
+        EncoderError: the file cannot be read or is empty.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EncoderError(f"{_KEY}: {path} cannot be read: {error}") from error
+    pieces = tuple(line for line in lines if line and not line.startswith("# "))
+    if not pieces:
+        raise EncoderError(f"{_KEY}: {path} names no piece")
+    return pieces
+
+
+def without_pieces(tokenizer: bytes, left_out: Sequence[str]) -> tuple[bytes, list[int]]:
+    """Take pieces out of a WordPiece tokenizer; those that stay are numbered anew, in their order.
+
+    Args:
+        tokenizer: the content of ``tokenizer.json``.
+        left_out: the pieces.
+
+    Returns:
+        The tokenizer, and the old numbers of the pieces that stay: the rows of the table.
+
+    Raises:
+        EncoderError: it is another kind of tokenizer, a piece is not there, or must stay:
+            characters and special tokens.
+    """
+    content = json.loads(tokenizer)
+    model = content["model"]
+    if model.get("type", _PIECE) != _PIECE or not isinstance(model.get("vocab"), dict):
+        raise EncoderError(
+            f"{_KEY}: the tokenizer is a {model.get('type')}; pieces can be taken out of WordPiece "
+            "alone, where what is left still reads every word"
+        )
+    vocabulary: dict[str, int] = model["vocab"]
+    prefix = model.get("continuing_subword_prefix", "##")
+    special = {each["content"] for each in content.get("added_tokens", ())}
+    for piece in left_out:
+        if piece not in vocabulary:
+            raise EncoderError(
+                f"{_KEY} names the piece {piece!r}, which the tokenizer does not have; the list "
+                "was made for another one"
+            )
+        if piece in special or len(piece.removeprefix(prefix)) == 1:
+            raise EncoderError(f"{_KEY} names {piece!r}; characters and special tokens must stay")
+    gone = set(left_out)
+    kept = sorted(number for piece, number in vocabulary.items() if piece not in gone)
+    number = {old: new for new, old in enumerate(kept)}
+    model["vocab"] = {piece: number[old] for piece, old in vocabulary.items() if piece not in gone}
+    for each in content.get("added_tokens", ()):
+        each["id"] = number[each["id"]]
+    _renumber(content.get("post_processor"), number)
+    if isinstance(content.get("padding"), dict):
+        content["padding"]["pad_id"] = number[content["padding"]["pad_id"]]
+    return json.dumps(content, ensure_ascii=False).encode(), kept
+
+
+def keep_rows(encoder: PreTrainedModel, kept: Sequence[int]) -> None:
+    """Keep some rows of an encoder's embedding table; changed in place, its configuration too."""
+    table = encoder.get_input_embeddings()
+    assert isinstance(table, nn.Embedding)
+    rows = table.weight.detach()[torch.tensor(kept)].clone()
+    padding = None if table.padding_idx is None else list(kept).index(table.padding_idx)
+    encoder.set_input_embeddings(
+        nn.Embedding(len(kept), rows.shape[1], padding_idx=padding, _weight=rows)
+    )
+    encoder.config.vocab_size = len(kept)
+
+
+def rare_pieces(tokenizer: bytes, words: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """The pieces that neither a list of words nor texts need, and that may be left out.
+
+    Pieces with a digit stay, for lists of words have few numbers.
+
+    Args:
+        tokenizer: the content of ``tokenizer.json``.
+        words: a large list of the language's words.
+        texts: for example the replies that are trained on.
+    """
+    reader = tokenizers.Tokenizer.from_buffer(tokenizer)
+    reader.no_truncation()
+    reader.no_padding()
+    seen: set[int] = set()
+    for some in (words, texts):
+        for each in reader.encode_batch(list(some), add_special_tokens=False):
+            seen.update(each.ids)
+    content = json.loads(tokenizer)
+    prefix = content["model"].get("continuing_subword_prefix", "##")
+    special = {each["content"] for each in content.get("added_tokens", ())}
+    return [
+        piece
+        for piece, number in sorted(content["model"]["vocab"].items(), key=lambda item: item[1])
+        if number not in seen
+        and piece not in special
+        and len(piece.removeprefix(prefix)) > 1
+        and (piece.startswith("[unused") or not any(letter.isdigit() for letter in piece))
+    ]
+
+
+def _renumber(processor: Any, number: dict[int, int]) -> None:
+    """Change the numbers of the tokens that a post-processor puts around texts."""
+    if not isinstance(processor, dict):
+        return
+    for each in processor.get("processors", ()):  # a sequence of them
+        _renumber(each, number)
+    tokens = processor.get("special_tokens")
+    if isinstance(tokens, dict):  # a template
+        for token in tokens.values():
+            token["ids"] = [number[old] for old in token["ids"]]
+    for end in ("sep", "cls"):  # BERT's own
+        if isinstance(processor.get(end), list):
+            processor[end][1] = number[processor[end][1]]
