@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -303,7 +304,8 @@ def test_weights_are_averaged_over_the_last_steps() -> None:
     for step in range(1, 65):
         with torch.no_grad():
             model.weight.fill_(step)
-        average.on_step_end(None, SimpleNamespace(global_step=step, max_steps=64), None)  # type: ignore[arg-type]
+        state: Any = SimpleNamespace(global_step=step, max_steps=64)
+        average.on_step_end(None, state, None)  # type: ignore[arg-type]
         if step > 32 and step % 8 == 0:
             seen.append(step)
     mean = average.weights()

@@ -75,7 +75,7 @@ def test_weights_of_the_whole_vocabulary_start_one_without_some_pieces(
     again = LabelAttentionModel(load_encoder(source, config.model), inputs.tasks.size)
     take_over(again, inputs.tasks, read_start(str(tmp_path / "cut"), source), source)
     assert torch.equal(again.encoder.get_input_embeddings().weight, tables[1])
-    with pytest.raises(EncoderError, match="another kind of encoder .* vocab_size"):
+    with pytest.raises(EncoderError, match=r"another kind of encoder .* vocab_size"):
         read_start(str(tmp_path / "cut"), inputs.encoder)
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_left_out_is_named(
         with pytest.raises(EncoderError, match=told):
             without_pieces(tokenizer, [piece])
     other = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).to_str().encode()
-    with pytest.raises(EncoderError, match="is a WordLevel; .* WordPiece alone"):
+    with pytest.raises(EncoderError, match=r"is a WordLevel; .* WordPiece alone"):
         without_pieces(other, ["a"])
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(EncoderError, match="names no piece"):

@@ -139,12 +139,8 @@ class WorkFolder:
             return None
         told = json.loads(path.read_bytes())
         weights = safetensors.torch.load_file(self.weights / WEIGHTS)
-        return Fitted.of(
-            weights,
-            [Epoch(**epoch) for epoch in told["epochs"]],
-            told["best"],
-            averaged=told["averaged"],
-        )
+        epochs = [Epoch(**epoch) for epoch in told["epochs"]]
+        return Fitted.of(weights, epochs, told["best"], averaged=told.get("averaged"))
 
     def clear(self) -> None:
         """Remove all but the lock: the run has finished, or is to start anew."""

@@ -1,7 +1,7 @@
-"""The mean of the weights over the end of a training (Polyak and Juditsky 1992; SWA, Izmailov 2018).
+"""The mean of the weights over the end of a training (Polyak and Juditsky 1992; Izmailov 2018).
 
-It lies in a flatter place than the last weights and often reads other replies better. The validation
-split decides whether it is taken.
+It lies in a flatter place than the last weights and often reads other replies better. The
+validation split decides whether it is taken.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class WeightAverage(TrainerCallback):
                     mean += (value - mean) / self._count
 
     def weights(self) -> dict[str, Tensor] | None:
-        """The mean, with whatever is no floating-point number as it is; None where there is none."""
+        """The mean, and as they are the weights that are no floats; None where nothing counts."""
         if not self._count:
             return None
         return {
