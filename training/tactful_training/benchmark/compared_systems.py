@@ -10,12 +10,19 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tactful_training.benchmark.int8_peers import (
+    OPENVINO,
+    OPTIMUM,
+    Feed,
+    as_feed,
+    open_openvino,
+)
 from tactful_training.errors import RunError
 
 if TYPE_CHECKING:
@@ -63,34 +70,55 @@ def open_tactful_fp32(setting: Setting) -> System:
 
 def open_plain_onnx(setting: Setting) -> System:
     """onnxruntime as it comes: the exported graph, batches of 32 in the order given."""
+    return _onnx(setting, setting.exported)
+
+
+def _open_optimum(setting: Setting) -> System:
+    """Optimum's int8 form, as onnxruntime runs it."""
+    return _onnx(setting, setting.int8_peers[OPTIMUM])
+
+
+def _onnx(setting: Setting, path: str) -> System:
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setting.threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(feeds: list[Feed]) -> None:
+        for feed in feeds:
+            session.run(None, feed)
+
+    return _padded(setting, run, run)
+
+
+def _open_openvino(setting: Setting) -> System:
+    """OpenVINO over the form that NNCF made: batches of 32 side by side, one on all threads."""
+    return _padded(setting, *open_openvino(setting.int8_peers[OPENVINO], setting.threads))
+
+
+def _padded(
+    setting: Setting, many: Callable[[list[Feed]], None], one: Callable[[list[Feed]], None]
+) -> System:
+    """Batches of 32 in the order given, padded to their longest."""
     from tactful.reading.encoding import EncodingLimits, ReplyEncoding
 
     encoding = ReplyEncoding(
         (Path(setting.encoder) / "tokenizer.json").read_bytes(),
         EncodingLimits(setting.heads["max_tokens"], 1, 0, setting.heads["use_context"]),
     )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = setting.threads
-    session = onnxruntime.InferenceSession(
-        setting.exported, options, providers=["CPUExecutionProvider"]
-    )
 
-    def many(pairs: Sequence[Pair]) -> None:
-        for start in range(0, len(pairs), PEER_BATCH):
-            some = encoding.encode(pairs[start : start + PEER_BATCH])
-            batch = encoding.collate([row.windows[0] for row in some])
-            session.run(
-                None,
-                {
-                    "input_ids": batch.input_ids,
-                    "attention_mask": batch.attention_mask,
-                    "token_type_ids": batch.token_type_ids,
-                },
+    def feeds(pairs: Sequence[Pair]) -> list[Feed]:
+        return [
+            as_feed(
+                encoding.collate(
+                    [row.windows[0] for row in encoding.encode(pairs[at : at + PEER_BATCH])]
+                )
             )
+            for at in range(0, len(pairs), PEER_BATCH)
+        ]
 
-    return System(many, lambda pair: many([pair]))
+    return System(lambda pairs: many(feeds(pairs)), lambda pair: one(feeds([pair])))
 
 
 def _classifier(classifier: Classifier) -> System:
@@ -141,11 +169,15 @@ def _pipeline(setting: Setting, *, batch_size: int = 1, bf16: bool = False) -> S
     return System(lambda pairs: run([entry(pair) for pair in pairs]), lambda pair: run(entry(pair)))
 
 
+PYTORCH = "transformers pipeline, fp32, batches of 32"
+"""What others are measured by."""
 SYSTEMS: dict[str, Callable[[Setting], System]] = {
     "tactful": open_tactful,
     "tactful, fp32": open_tactful_fp32,
+    OPENVINO: _open_openvino,
+    OPTIMUM: _open_optimum,
     "onnxruntime, fp32, batches of 32": open_plain_onnx,
-    "transformers pipeline, fp32, batches of 32": partial(_pipeline, batch_size=PEER_BATCH),
+    PYTORCH: partial(_pipeline, batch_size=PEER_BATCH),
     "transformers pipeline, bf16, batches of 32": partial(
         _pipeline, batch_size=PEER_BATCH, bf16=True
     ),
@@ -167,6 +199,8 @@ class Setting:
         heads: the content of the bundle's ``labels.json``.
         labels: how many labels it has.
         threads: for each system.
+        int8_peers: name of each other int8 engine that is here to its model file.
+        bundles: name of each further bundle in the report to its folder.
     """
 
     bundle: str
@@ -176,13 +210,22 @@ class Setting:
     heads: dict[str, Any]
     labels: int
     threads: int
+    int8_peers: dict[str, str] = field(default_factory=dict)
+    bundles: dict[str, str] = field(default_factory=dict)
+
+
+class Spent(NamedTuple):
+    """Seconds: those of the clock, and those of all processors together."""
+
+    wall: float
+    cpu: float
 
 
 class SystemProcess:
     """A system that works on demand and is silent in between.
 
     Args:
-        name: one of `SYSTEMS`.
+        name: one of `SYSTEMS`, or of a further bundle.
         setting: what all systems share.
 
     Attributes:
@@ -200,13 +243,14 @@ class SystemProcess:
         self._answer()
         self.load_seconds = time.perf_counter() - begin
 
-    def many(self, pairs: Sequence[Pair]) -> float:
-        """Seconds that all pairs took."""
-        return float(self._ask("many", pairs))
+    def many(self, pairs: Sequence[Pair]) -> Spent:
+        """What all pairs took."""
+        answer: Spent = self._ask("many", pairs)
+        return answer
 
-    def singles(self, pairs: Sequence[Pair]) -> list[float]:
-        """Seconds that each pair took on its own."""
-        answer: list[float] = self._ask("singles", pairs)
+    def singles(self, pairs: Sequence[Pair]) -> list[Spent]:
+        """What each pair took on its own."""
+        answer: list[Spent] = self._ask("singles", pairs)
         return answer
 
     def peak_memory(self) -> int:
@@ -238,28 +282,29 @@ class SystemProcess:
 
 def _serve(pipe: Connection, name: str, setting: Setting) -> None:
     try:
-        system = SYSTEMS[name](setting)
+        if name in setting.bundles:
+            system = open_tactful(replace(setting, bundle=setting.bundles[name]))
+        else:
+            system = SYSTEMS[name](setting)
         pipe.send(("done", None))
         while True:
             what, pairs = pipe.recv()
             if what == "memory":
                 pipe.send(("done", _peak_memory()))
             elif what == "many":
-                begin = time.perf_counter()
-                system.many(pairs)
-                pipe.send(("done", time.perf_counter() - begin))
+                pipe.send(("done", _spent(system.many, pairs)))
             else:
-                pipe.send(("done", [_seconds(system.single, pair) for pair in pairs]))
+                pipe.send(("done", [_spent(system.single, pair) for pair in pairs]))
     except EOFError:
         pass  # closed
     except Exception as error:  # of any library: the benchmark names the system
         pipe.send(("error", f"{type(error).__name__}: {error}"))
 
 
-def _seconds(single: Callable[[Pair], None], pair: Pair) -> float:
-    begin = time.perf_counter()
-    single(pair)
-    return time.perf_counter() - begin
+def _spent(read: Callable[[Any], None], given: Any) -> Spent:
+    wall, cpu = time.perf_counter(), time.process_time()
+    read(given)
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def _peak_memory() -> int:

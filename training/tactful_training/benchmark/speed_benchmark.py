@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +22,8 @@ from packaging.utils import canonicalize_name
 from tactful.bundle.loading import Bundle
 from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.processor import available_cpus
-from tactful_training.benchmark.compared_systems import SYSTEMS, Setting, SystemProcess
+from tactful_training.benchmark.compared_systems import SYSTEMS, Setting, Spent, SystemProcess
+from tactful_training.benchmark.int8_peers import PACKAGES, make_int8_peers
 from tactful_training.benchmark.operator_costs import operations_per_token, peak
 from tactful_training.bundling.fusion import fuse
 from tactful_training.config.config_file import load_config
@@ -31,7 +33,6 @@ from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.onnx_export import export_onnx
 
 OURS = "tactful"
-OURS_FP32 = "tactful, fp32"
 _WARM_UP = 64  # replies
 Element = TypeVar("Element")
 
@@ -44,17 +45,23 @@ class SystemResult:
         rates: replies per second of each round.
         tokens_per_second: of the median round.
         latencies: seconds of single replies, all rounds.
+        cpu_seconds: of all processors, per reply of many; the median round.
+        single_cpu_seconds: the same of a single reply; the median.
         peak_bytes: most memory of its process.
         load_seconds: until it is ready, imports included.
-        peak_share: of the machine's measured peak in matrix products; None for peers.
+        peak_share: of the machine's measured peak in matrix products of its numbers.
+        quality: F1 on the test split, as the bundle states it; None where nobody measured it.
     """
 
     rates: tuple[float, ...]
     tokens_per_second: float
     latencies: tuple[float, ...]
+    cpu_seconds: float
+    single_cpu_seconds: float
     peak_bytes: int
     load_seconds: float
-    peak_share: float | None
+    peak_share: float
+    quality: float | None = None
 
     @property
     def rate(self) -> float:
@@ -76,6 +83,7 @@ class Benchmark:
         tokens: how many tokens their first windows have, context included.
         threads: of each system.
         systems: results by name.
+        left_out: name of each peer that is not here, and why.
         peaks: operations per second by ``int8`` and ``fp32``.
         import_seconds: of ``import tactful``.
         installed: bytes on disk by ``base`` and ``train``.
@@ -89,6 +97,7 @@ class Benchmark:
     peaks: dict[str, float]
     import_seconds: float
     installed: dict[str, int]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def evenly_spread(rows: Sequence[Element], count: int) -> list[Element]:
@@ -105,6 +114,7 @@ def run_benchmark(
     rounds: int,
     singles: int,
     say: Callable[[str], None],
+    beside: Sequence[Bundle] = (),
 ) -> Benchmark:
     """Run it.
 
@@ -115,13 +125,13 @@ def run_benchmark(
         rounds: turns of each system.
         singles: how many replies of each round are read on their own.
         say: told what goes on.
+        beside: further bundles, a small form for example.
 
     Raises:
         TactfulError: the bundle or its encoder cannot be used, or a system failed.
     """
     pairs = list(dict.fromkeys(pairs))
     threads = available_cpus()
-    precision = str(bundle.manifest.get("precision", "fp32"))
     encoding = ReplyEncoding(
         bundle.files["tokenizer.json"],
         replace(bundle.heads.limits, max_windows=1, window_overlap=0),
@@ -129,35 +139,46 @@ def run_benchmark(
     tokens = sum(len(row.windows[0].input_ids) for row in encoding.encode(pairs))
     say("measuring the machine's peak")
     peaks = {name: peak(int8=name == "int8", threads=threads) for name in ("fp32", "int8")}
-    each_token = operations_per_token(bundle.files["model.onnx"])
-    with _setting(bundle, encoder, threads) as setting, ExitStack() as stack:
+    named = dict(zip(_names(bundle, beside), beside, strict=True))
+    say("making the peers' int8 forms")
+    with (
+        _setting(bundle, encoder, threads, pairs, encoding, named) as (setting, left_out),
+        ExitStack() as stack,
+    ):
         systems = []
-        for name in SYSTEMS:
+        for name in [*(each for each in SYSTEMS if each not in left_out), *named]:
             say(f"loading {name}")
             system = SystemProcess(name, setting)
             stack.callback(system.close)
             systems.append(system)
             system.many(pairs[:_WARM_UP])
             system.singles(pairs[:1])
-        rates: dict[str, list[float]] = {system.name: [] for system in systems}
-        latencies: dict[str, list[float]] = {system.name: [] for system in systems}
+        rounds_of: dict[str, list[Spent]] = {system.name: [] for system in systems}
+        singles_of: dict[str, list[Spent]] = {system.name: [] for system in systems}
         for turn in range(rounds):
             for system in systems:
                 say(f"round {turn + 1} of {rounds}: {system.name}")
-                rates[system.name].append(len(pairs) / system.many(pairs))
+                rounds_of[system.name].append(system.many(pairs))
                 some = [pairs[(turn * singles + n) % len(pairs)] for n in range(singles)]
-                latencies[system.name] += system.singles(some)
+                singles_of[system.name] += system.singles(some)
         results = {}
         for system in systems:
-            per_second = statistics.median(rates[system.name]) * tokens / len(pairs)
-            kind = {OURS: precision, OURS_FP32: "fp32"}.get(system.name)
+            spent, alone = rounds_of[system.name], singles_of[system.name]
+            rates = tuple(len(pairs) / each.wall for each in spent)
+            per_second = statistics.median(rates) * tokens / len(pairs)
+            of = {OURS: bundle, **named}.get(system.name)
             results[system.name] = SystemResult(
-                tuple(rates[system.name]),
+                rates,
                 per_second,
-                tuple(latencies[system.name]),
+                tuple(each.wall for each in alone),
+                statistics.median(each.cpu for each in spent) / len(pairs),
+                statistics.median(each.cpu for each in alone),
                 system.peak_memory(),
                 system.load_seconds,
-                None if kind is None else per_second * each_token / peaks[kind],
+                per_second
+                * operations_per_token((of or bundle).files["model.onnx"])
+                / peaks[_numbers(system.name, of)],
+                _quality(system.name, bundle, of),
             )
     say("measuring import time and installed size")
     return Benchmark(
@@ -169,12 +190,52 @@ def run_benchmark(
         peaks=peaks,
         import_seconds=import_seconds(),
         installed={"base": installed_bytes(), "train": installed_bytes("train", "offline")},
+        left_out=left_out,
     )
 
 
+def _names(bundle: Bundle, beside: Sequence[Bundle]) -> list[str]:
+    """What further bundles are called, each once."""
+    seen = Counter({OURS: 1})
+    names = []
+    for each in beside:
+        name = f"{OURS}, {each.manifest['name']}"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return names
+
+
+def _numbers(name: str, bundle: Bundle | None) -> str:
+    """Which of the machine's peaks a system is held to."""
+    if bundle is not None:
+        return str(bundle.manifest.get("precision", "fp32"))
+    return "int8" if name in PACKAGES else "fp32"
+
+
+def _quality(name: str, ours: Bundle, bundle: Bundle | None) -> float | None:
+    """The first F1 that a bundle states of its test split; peers in fp32 read as its fp32 form."""
+    if name in PACKAGES:
+        return None  # their calibration is of a network without trained heads
+    metrics = (bundle or ours).manifest.get("metrics", {})
+    splits = ("test",) if bundle is not None else ("fp32_test", "test")
+    stated = next((metrics[split] for split in splits if split in metrics), {})
+    found = [value for key, value in stated.items() if key.endswith("micro_f1")]
+    return found[0] if found else None
+
+
 @contextmanager
-def _setting(bundle: Bundle, folder: str | None, threads: int) -> Iterator[Setting]:
-    """The bundle and, with fresh heads, its architecture, as files for all systems."""
+def _setting(
+    bundle: Bundle,
+    folder: str | None,
+    threads: int,
+    pairs: Sequence[Pair],
+    encoding: ReplyEncoding,
+    beside: Mapping[str, Bundle],
+) -> Iterator[tuple[Setting, dict[str, str]]]:
+    """The bundles and, with fresh heads, the first one's architecture, as files for all systems.
+
+    With it comes which peers are left out, and why.
+    """
     stated = bundle.manifest["encoder"]
     config = load_config()
     source = find_encoder(
@@ -198,14 +259,24 @@ def _setting(bundle: Bundle, folder: str | None, threads: int) -> Iterator[Setti
             path.write_bytes(content)
         plain, ours = map(str, paths)
         # Unpacked: who loads it shall not wait for an archive or for MLflow.
-        unpacked = Path(place, "bundle")
-        unpacked.mkdir()
-        for name, content in bundle.files.items():
-            (unpacked / name).write_bytes(content)
-        yield Setting(
-            *(str(unpacked), str(source.folder), plain, ours),
-            *(heads.to_json(), heads.tasks.size, threads),
+        unpacked = _unpack(bundle, Path(place, "bundle"))
+        more = {
+            name: _unpack(each, Path(place, f"bundle-{number}"))
+            for number, (name, each) in enumerate(beside.items())
+        }
+        peers, left_out = make_int8_peers(Path(plain), encoding, pairs, Path(place))
+        setting = Setting(
+            *(unpacked, str(source.folder), plain, ours),
+            *(heads.to_json(), heads.tasks.size, threads, peers, more),
         )
+        yield setting, left_out
+
+
+def _unpack(bundle: Bundle, folder: Path) -> str:
+    folder.mkdir()
+    for name, content in bundle.files.items():
+        (folder / name).write_bytes(content)
+    return str(folder)
 
 
 _ROUNDS = 5

@@ -10,6 +10,7 @@ values' weights are divided and nothing is left to do.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -127,6 +128,6 @@ class _Smoother:
     def _value(self, name: str) -> NDArray[np.float32]:
         return numpy_helper.to_array(self._graph.constants[name])
 
-    def _scale(self, name: str, factors: Floats) -> None:
+    def _scale(self, name: str, factors: NDArray[Any]) -> None:
         scaled = (self._value(name) * factors).astype(np.float32)
         self._graph.constants[name].CopyFrom(numpy_helper.from_array(scaled, name))

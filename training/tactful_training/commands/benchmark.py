@@ -41,6 +41,13 @@ def benchmark(
             metavar="DIR", help="The bundle's pretrained encoder, where it is one of your own."
         ),
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="A further bundle in the same table, a small form for example; may be repeated.",
+        ),
+    ] = None,
     bundle: BundleOption = DEFAULT_BUNDLE,
     delimiter: DelimiterOption = None,
     json_output: JsonOption = False,
@@ -48,7 +55,8 @@ def benchmark(
     """Measure how fast a bundle reads here, beside what would be used otherwise.
 
     tactful as it ships and in fp32, transformers' pipeline in PyTorch (fp32 and bf16; batches of
-    32 and one by one) and plain onnxruntime take turns, each in a process of its own.
+    32 and one by one), plain onnxruntime and, where they are installed, OpenVINO's int8 (packages
+    openvino and nncf) and Optimum's take turns, each in a process of its own.
     """
     require_train_extra("tactful benchmark")
 
@@ -78,6 +86,7 @@ def benchmark(
             rounds=rounds,
             singles=singles,
             say=status.update,
+            beside=[Bundle.load(each) for each in beside or ()],
         )
     if plot is not None:
         report.plot(measured, plot)
