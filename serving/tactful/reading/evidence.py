@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Encoded
 
 _WORD = re.compile(r"\S+")
-# A closing quotation mark or bracket may follow the mark that ends the sentence.
-_SENTENCE_END = re.compile(r"[.!?…。！？؟]+[\"'”“’»)\]]*$")  # noqa: RUF001
+# A closing quotation mark or bracket may follow the mark that ends the sentence. Only the first of
+# several marks begins it, so that a long row of them takes no longer than other text.
+_SENTENCE_END = re.compile(r"(?<![.!?…。！？؟])[.!?…。！？؟]+[\"'”“’»)\]]*(?!\S)")  # noqa: RUF001
+_LINE_END = re.compile(r"\n")
 # They end a sentence only where the next word could not continue it.
 _TITLES = {"mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "e.g.", "i.e.", "vs.", "approx."}
 _NUMBERED = {"no.", "nos.", "nr.", "p.", "pp."}
@@ -60,42 +62,46 @@ class EvidenceFinder:
             (start, end) in code points of the reply, in order, not overlapping; empty only for a
             reply without a token.
         """
-        token_words = self._token_words
-        known = token_words >= 0
-        if not known.any():
+        token_words, known = self._token_words
+        if not len(token_words):
             return []
         scores = np.full(len(self._words), -1.0, dtype=np.float32)
-        np.maximum.at(scores, token_words[known], probabilities[known])
-        passing = np.flatnonzero(scores >= threshold)
+        np.maximum.at(scores, token_words, probabilities[known])
+        passing = (scores >= threshold).nonzero()[0]
         if len(passing) == 0:
             best = int(scores.argmax())
             return [self._trimmed(best, best)]
+        # A stretch ends before a gap, and where its sentence does.
+        apart = passing[1:] - passing[:-1] > _LARGEST_GAP + 1
+        if len(passing) > 1:
+            sentences = self._sentences[passing]
+            apart |= sentences[1:] != sentences[:-1]
+        firsts = np.concatenate(([0], apart.nonzero()[0] + 1))
         # Never below 0, where float32 scores meet a float64 threshold.
         margins = np.maximum(_log_odds(scores[passing]) - _log_odds(threshold), 0.0)
-        stretches: list[tuple[int, int, float]] = []  # first word, last word, weight
-        for word, margin in zip(passing.tolist(), margins.tolist(), strict=True):
-            if stretches and self._adjoin(stretches[-1][1], word):
-                first, _, weight = stretches[-1]
-                stretches[-1] = (first, word, weight + margin)
-            else:
-                stretches.append((word, word, margin))
-        least = _LEAST_SHARE * max(weight for _, _, weight in stretches)
-        return [self._trimmed(first, last) for first, last, weight in stretches if weight >= least]
-
-    def _adjoin(self, word: int, later: int) -> bool:
-        near = later - word - 1 <= _LARGEST_GAP
-        return near and self._sentences[word] == self._sentences[later]
+        weights = np.add.reduceat(margins, firsts)
+        heavy = (weights >= _LEAST_SHARE * weights.max()).nonzero()[0].tolist()
+        ends = [*firsts[1:].tolist(), len(passing)]
+        words, starts = passing.tolist(), firsts.tolist()
+        return [self._trimmed(words[starts[at]], words[ends[at] - 1]) for at in heavy]
 
     @cached_property
-    def _sentences(self) -> list[int]:
+    def _sentences(self) -> npt.NDArray[np.int64]:
         """The number of each word's sentence."""
-        numbers = [0]
-        for (start, end), (then, then_end) in pairwise(self._words):
-            ends = "\n" in self._reply[end:then] or _ends_sentence(
-                self._reply[start:end], self._reply[then:then_end]
-            )
-            numbers.append(numbers[-1] + ends)
-        return numbers
+        reply, words = self._reply, self._words
+        begins = np.zeros(len(words), dtype=np.int64)
+        word_after = {end: index for index, (_, end) in enumerate(words[:-1], 1)}
+        for match in _SENTENCE_END.finditer(reply):  # few words end so, and only they are looked at
+            if after := word_after.get(match.end()):
+                (start, end), (then, then_end) = words[after - 1], words[after]
+                begins[after] = _ends_sentence(reply[start:end], reply[then:then_end])
+        if "\n" in reply:
+            starts = [start for start, _ in words]
+            for match in _LINE_END.finditer(reply):
+                after = bisect(starts, match.start())
+                if 0 < after < len(words):
+                    begins[after] = 1
+        return begins.cumsum()
 
     @cached_property
     def _words(self) -> list[tuple[int, int]]:
@@ -109,15 +115,15 @@ class EvidenceFinder:
         return words
 
     @cached_property
-    def _token_words(self) -> npt.NDArray[np.int64]:
-        """Index of each token's word, -1 for a token without a visible character, ``[n]``."""
+    def _token_words(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """The word of each token with a visible character; which tokens have one, ``[n]``."""
         # By the last character: the tokens of some families begin with the space before a word.
         last = self._offsets[:, 1].astype(np.int64) - 1
         words = np.array(self._words, dtype=np.int64).reshape(-1, 2)
-        index = np.searchsorted(words[:, 0], last, side="right") - 1
+        index = words[:, 0].searchsorted(last, side="right") - 1
         inside = (index >= 0) & (last >= self._offsets[:, 0])
         inside[inside] = last[inside] < words[index[inside], 1]
-        return np.where(inside, index, -1)
+        return index[inside], inside
 
     def _trimmed(self, first: int, last: int) -> tuple[int, int]:
         start, end = self._words[first][0], self._words[last][1]
@@ -130,14 +136,13 @@ class EvidenceFinder:
 
 
 def _log_odds(probability: Floats | float) -> npt.NDArray[np.float64]:
-    sure = np.clip(np.asarray(probability, dtype=np.float64), _SURE, 1 - _SURE)
+    sure = np.asarray(probability, dtype=np.float64).clip(_SURE, 1 - _SURE)
     odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
     return odds
 
 
 def _ends_sentence(word: str, following: str) -> bool:
-    if not _SENTENCE_END.search(word):
-        return False
+    """Whether a word that a mark ends is the last of its sentence."""
     plain = word.lstrip("\"'“„‘«([")  # noqa: RUF001
     name = plain.lower()
     if name in _TITLES or _INITIAL.fullmatch(plain):
