@@ -216,7 +216,7 @@ def _quality(name: str, ours: Bundle, bundle: Bundle | None) -> float | None:
     """The first F1 that a bundle states of its test split; peers in fp32 read as its fp32 form."""
     if name in PACKAGES:
         return None  # their calibration is of a network without trained heads
-    metrics = (bundle or ours).manifest.get("metrics", {})
+    metrics: dict[str, dict[str, float]] = (bundle or ours).manifest.get("metrics", {})
     splits = ("test",) if bundle is not None else ("fp32_test", "test")
     stated = next((metrics[split] for split in splits if split in metrics), {})
     found = [value for key, value in stated.items() if key.endswith("micro_f1")]
@@ -267,7 +267,9 @@ def _setting(
         peers, left_out = make_int8_peers(Path(plain), encoding, pairs, Path(place))
         setting = Setting(
             *(unpacked, str(source.folder), plain, ours),
-            *(heads.to_json(), heads.tasks.size, threads, peers, more),
+            *(heads.to_json(), heads.tasks.size, threads),
+            int8_peers=peers,
+            bundles=more,
         )
         yield setting, left_out
 
