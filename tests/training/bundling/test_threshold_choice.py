@@ -137,5 +137,9 @@ def test_a_shift_favours_rare_labels_where_they_are_decided_too_seldom() -> None
         )
 
     assert macro_f1(logits + shift) > macro_f1(logits) + 0.02
+    stated = choose_prior_shift(targets, logits, 0.5)
+    counts = targets.sum(axis=0) + 0.5
+    expected = -0.5 * np.log(counts / counts.sum())
+    np.testing.assert_allclose(stated, expected - expected.mean())
     assert not choose_prior_shift(targets, 100 * targets).any()  # nothing to gain
     assert not choose_prior_shift(np.zeros((0, 3)), np.zeros((0, 3))).any()

@@ -46,6 +46,7 @@ def calibrate(
     limits: EncodingLimits,
     min_positives: int,
     threshold_pull: float = PULL,
+    prior_shift: float | None = None,
     evidence_tasks: Collection[str],
 ) -> Heads:
     """Fit calibration, thresholds and evidence thresholds.
@@ -59,6 +60,8 @@ def calibrate(
             values of its own; with fewer it takes those of its task's labels pooled.
         threshold_pull: positives at which a label's own best threshold and the pooled one weigh
             the same.
+        prior_shift: multiple of its labels' log frequencies that is taken off a single task's
+            logits; None chooses it.
         evidence_tasks: tasks whose token scores were trained on marked words.
     """
     table = targets(rows, tasks)
@@ -66,7 +69,12 @@ def calibrate(
     heads = []
     for task in tasks:
         at = tasks.slices[task.name]
-        heads.append(_fit_task(task, table[:, at], logits[:, at], min_positives, threshold_pull))
+        if task.kind == "single":
+            heads.append(_fit_single(task, table[:, at], logits[:, at], prior_shift))
+        else:
+            heads.append(
+                _fit_multilabel(task, table[:, at], logits[:, at], min_positives, threshold_pull)
+            )
     calibrated = Heads(tuple(heads), limits)
     decisions = decide(calibrated_scores(logits, calibrated), calibrated)
     for index, head in enumerate(heads):
@@ -141,24 +149,26 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.floati
     return max(slope, _LEAST_SLOPE)
 
 
-def _fit_task(
+def _fit_single(task: Task, table: Floats, logits: Floats, prior_shift: float | None) -> TaskHead:
+    rows = ~np.isnan(table).any(axis=1)
+    unit = _spread(logits[rows] - logits[rows].mean(axis=1, keepdims=True))
+    slope = fit_temperature(logits[rows] / unit, table[rows]) / unit
+    # Log frequencies are on the scale of log probabilities, so they come second.
+    shift = choose_prior_shift(table[rows], slope * logits[rows], prior_shift)
+    again = fit_temperature(slope * logits[rows] + shift, table[rows])
+    return TaskHead(
+        task,
+        np.full(len(task.labels), again * slope, np.float32),
+        (again * shift).astype(np.float32),
+        thresholds=None,
+    )
+
+
+def _fit_multilabel(
     task: Task, table: Floats, logits: Floats, min_positives: int, threshold_pull: float
 ) -> TaskHead:
     count = len(task.labels)
     known = ~np.isnan(table)
-    if task.kind == "single":
-        rows = known.all(axis=1)
-        unit = _spread(logits[rows] - logits[rows].mean(axis=1, keepdims=True))
-        slope = fit_temperature(logits[rows] / unit, table[rows]) / unit
-        # Log frequencies are on the scale of log probabilities, so they come second.
-        shift = choose_prior_shift(table[rows], slope * logits[rows])
-        again = fit_temperature(slope * logits[rows] + shift, table[rows])
-        return TaskHead(
-            task,
-            np.full(count, again * slope, np.float32),
-            (again * shift).astype(np.float32),
-            thresholds=None,
-        )
     unit = _spread(logits[known])
     slope, intercept = fit_platt(logits[known] / unit, table[known])
     slope /= unit

@@ -269,6 +269,7 @@ def _measure(
         limits=inputs.encoding.limits,
         min_positives=config.calibration.min_positives,
         threshold_pull=config.calibration.threshold_pull,
+        prior_shift=config.calibration.prior_shift,
         evidence_tasks=evidence_tasks(inputs.rows["train"]) if with_evidence else (),
     )
     pairs = [(row.reply, row.context) for row in rows]

@@ -59,17 +59,20 @@ def choose_thresholds(
 
 
 def choose_prior_shift(
-    targets: NDArray[np.floating[Any]], logits: NDArray[np.floating[Any]]
+    targets: NDArray[np.floating[Any]],
+    logits: NDArray[np.floating[Any]],
+    multiple: float | None = None,
 ) -> NDArray[np.float64]:
     """What to add to the logits of a single task, so that rare labels are not passed over.
 
     Training on few rows of a label makes a model decide it too seldom. Post-hoc logit adjustment
-    (Menon et al. 2021) subtracts a multiple of each label's log frequency; that one multiple is
-    chosen for the best macro F1, its curve smoothed as those of thresholds are.
+    (Menon et al. 2021) subtracts a multiple of each label's log frequency.
 
     Args:
         targets: ``[R, n]``, one 1 in each row, else 0.
         logits: ``[R, n]``, log probabilities but for a constant in each row.
+        multiple: of the log frequencies; None takes the one with the best macro F1 on these rows,
+            its curve smoothed as those of thresholds are.
 
     Returns:
         float64 ``[n]``, with a mean of 0.
@@ -80,12 +83,13 @@ def choose_prior_shift(
     occurs = counts > 0
     if not occurs.any():
         return np.zeros(len(counts))
-    decided = (logits[None] + _SHIFT_GRID[:, None, None] * directions).argmax(axis=2)
-    chosen = decided[:, :, None] == np.arange(len(counts))
-    hits = (chosen & (targets == 1)).sum(axis=1)
-    f1 = 2 * hits / np.maximum(chosen.sum(axis=1) + counts, 1)
-    smooth = _smooth(_SHIFT_GRID, f1[:, occurs].mean(axis=1))
-    shift: NDArray[np.float64] = _SHIFT_GRID[smooth.argmax()] * directions
+    if multiple is None:
+        decided = (logits[None] + _SHIFT_GRID[:, None, None] * directions).argmax(axis=2)
+        chosen = decided[:, :, None] == np.arange(len(counts))
+        hits = (chosen & (targets == 1)).sum(axis=1)
+        f1 = 2 * hits / np.maximum(chosen.sum(axis=1) + counts, 1)
+        multiple = _SHIFT_GRID[_smooth(_SHIFT_GRID, f1[:, occurs].mean(axis=1)).argmax()]
+    shift: NDArray[np.float64] = multiple * directions
     return shift
 
 

@@ -141,6 +141,7 @@ class CalibrationConfig(_Section):
 
     min_positives: _Count
     threshold_pull: _Weight
+    prior_shift: _Weight | None
 
 
 class ExportConfig(_Section):
