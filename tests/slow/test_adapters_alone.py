@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "transformers", "datasets", "mlflow", "mlflow-skinny", "onnx", "scikit-learn"}
-PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 PINS = str(ROOT / "constraints.txt")
 
 SERVED = """
@@ -127,7 +127,16 @@ subprocess.run([*cli, "label", "--bundle", address, "so sorry"], check=True)
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = ("wheel", "--no-deps", "--build-constraint", PINS, "-w", str(folder), str(ROOT))
+    build = (
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--build-constraint",
+        PINS,
+        "-w",
+        str(folder),
+        str(ROOT),
+    )
     subprocess.run([*PIP, *build], check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -141,7 +150,10 @@ def alone(wheel: Path, bundle_copy: Path, tmp_path: Path) -> Callable[..., None]
         venv.create(tmp_path / "venv", with_pip=False)
         python = str(tmp_path / "venv/bin/python")
         wanted = (f"{wheel}[{extras}]", *clients)
-        subprocess.run([*PIP, "--python", python, "install", "-c", PINS, *wanted], check=True)
+        subprocess.run(
+            [*PIP, "--python", python, "install", "--no-compile", "-q", "-c", PINS, *wanted],
+            check=True,
+        )
         listed = [*PIP, "--python", python, "list", "--format=json"]
         told = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
         assert not {each["name"].lower() for each in json.loads(told)} & HEAVY
