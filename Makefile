@@ -22,7 +22,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt --build-constraint constraints.txt
 PINS := pyproject.toml constraints.txt
 
-.PHONY: help train test test-page test-report test-proxy test-adapters test-service test-load mlflow-test soak-batch soak-stream test-ray
+.PHONY: help train test test-errors test-page test-report test-proxy test-adapters test-service test-load mlflow-test soak-batch soak-stream test-ray
 .PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
@@ -70,6 +70,9 @@ test-page: $(VENV)/.dev ## the pages in a real browser (installs playwright; nee
 
 test-report: $(VENV)/.dev ## time and memory of a report of 50,000 replies by 200 agents (minutes)
 	$(BIN)/python -m pytest -s -m slow tests/slow/test_report_scale.py $(ARGS)
+
+test-errors: $(VENV)/.dev ## how many planted label errors `tactful data errors` finds (minutes)
+	$(BIN)/python -m pytest -s -m slow tests/slow/test_planted_label_errors.py $(ARGS)
 
 test-proxy: $(VENV)/.dev ## the service behind a real nginx, which must be installed
 	@command -v nginx >/dev/null || { echo "nginx is missing; Debian: apt-get install nginx-light"; exit 1; }
@@ -170,7 +173,7 @@ $(VENV)/.pip: $(PINS)
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.pip
-	@$(PIP_INSTALL) --editable '.[train,offline,server,client,batch,registry,sweep,report]'
+	@$(PIP_INSTALL) --editable '.[train,data,offline,server,client,batch,registry,sweep,report]'
 	@touch $@
 
 $(VENV)/.ray: $(VENV)/.dev

@@ -114,6 +114,12 @@ class Place:
         small_data_set(folder / "my_set")
         small_data_set(folder / "data_cards/support_replies")
         shutil.copy(folder / "my_set/test.jsonl", folder / "replies.jsonl")
+        new = [{"id": f"new-{number}", "reply": f"{reply} It is new."}
+               for number, (reply, *_) in enumerate(REPLIES)]  # fmt: skip
+        labelled = [row | {"labels": {"strategies": [], "tone": "warm"}} for row in new]
+        for name, rows in (("new_replies", new), ("new_rows", labelled)):
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
         (folder / ".venv").symlink_to(BIN.parent)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TACTFUL_", "MLFLOW_"))}
         self.folder = folder

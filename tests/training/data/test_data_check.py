@@ -12,9 +12,12 @@ from typer.testing import CliRunner
 
 from tactful_training.commands.data import app
 from tactful_training.config.shipped_files import shipped_root
+from tactful_training.data.check_page import check_page, write_check_page
 from tactful_training.data.data_card import read_card
-from tactful_training.data.data_check import check_data
+from tactful_training.data.data_check import check_data, write_doubtful_rows
+from tactful_training.data.data_set import load_data_set
 from tactful_training.data.near_duplicates import near_duplicates, normalised
+from tactful_training.data.row_files import scan_rows
 from tactful_training.errors import DataError
 
 CARD = """---
@@ -54,7 +57,11 @@ def shipped_report():
 
 
 def test_the_shipped_data_set_is_sound(shipped_report):
-    assert shipped_report.findings == ()
+    assert shipped_report.ok
+    assert {finding.check for finding in shipped_report.findings} <= {
+        *("personal_data", "near_repeats", "similar_replies", "evidence_cuts", "repeats"),
+        *("short_duplicates", "lengths", "contradictions"),
+    }
     assert [counts.rows for counts in shipped_report.splits.values()] == [13730, 1738, 1689]
 
 
@@ -158,8 +165,13 @@ def test_evidence_and_labels_that_do_not_match_are_warnings(data_set):
 
 
 def test_rows_that_contradict_each_other_are_a_warning(data_set):
-    findings = found(data_set(train=[row(1), row(2), row(3, "other")]))
-    assert findings["repeats"].examples == ("train 'r2' = 'r1', with other labels",)
+    findings = found(data_set(train=[row(1), row(2), row(3, "other")], test=[row(4, "OTHER")]))
+    assert findings["repeats"].examples == ("train 'r2' = 'r1'",)
+    assert findings["contradictions"].examples == (
+        "train 'r1' and train 'r2': tone warm / cold",
+        "train 'r3' and test 'r4': tone warm / cold",
+    )
+    assert not findings["contradictions"].problem
 
 
 def test_unknown_and_no_labels_are_counted_apart(data_set):
@@ -251,7 +263,8 @@ def test_the_command_exits_with_0_for_warnings_and_gives_json(data_set):
     report = json.loads(result.stdout)
     assert (result.exit_code, report["ok"]) == (0, True)
     assert report["splits"]["train"]["labels"]["tone"] == {"warm": 1, "cold": 0}
-    assert [finding["check"] for finding in report["findings"]] == ["labels_absent"]
+    few = ["labels_absent", "labels_few_to_learn"]
+    assert [finding["check"] for finding in report["findings"]] == few
 
 
 def test_load_dataset_reads_the_shipped_folder_as_it_stands(tmp_path, monkeypatch):
@@ -325,3 +338,188 @@ def test_the_delimiter_is_found_or_named(data_set):
     result = run(folder, "--delimiter", ";;")
     assert result.exit_code == 2
     assert "allowed is one character" in result.stderr
+
+
+PLANTED = 5
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A part of the shipped set with faults of every structural kind, and what they are."""
+    folder, choice = tmp_path_factory.mktemp("planted") / "set", random.Random(5)
+    folder.mkdir()
+    shutil.copy(SHIPPED / "README.md", folder)
+    rows = {
+        split: [json.loads(line) for line in (SHIPPED / f"{split}.jsonl").open()][:some]
+        for split, some in (("train", 900), ("validation", 200), ("test", 200))
+    }
+    faults = {"near_duplicates": set(), "contradictions": set(), "evidence_cuts": set()}
+    long = [row for row in rows["train"] if 14 <= len(row["reply"].split()) <= 40]
+    leaked = choice.sample(long, 30)
+    for number, row in enumerate(leaked):  # in other words here and there
+        words = row["reply"].split()
+        words[choice.randrange(len(words))] = "indeed"
+        new = {**row, "id": f"leak-{number}", "group": f"leak-{number}", "evidence": [],
+               "reply": " ".join(words).upper()}  # fmt: skip
+        rows["test"].append(new)
+        faults["near_duplicates"].add(new["id"])
+    for number, row in enumerate(choice.sample(rows["train"], PLANTED)):
+        tone = "warm" if row["labels"]["tone"] != "warm" else "neutral"
+        new = {**row, "id": f"contra-{number}", "labels": {**row["labels"], "tone": tone}}
+        rows["train"].append(new)
+        faults["contradictions"].add(new["id"])
+    spans = [
+        (row, span)
+        for row in rows["validation"]
+        for span in row["evidence"]
+        if row["reply"][span["start"] : span["end"]].split()[0].isalpha()
+        and len(row["reply"][span["start"] :].split()[0]) > 3
+    ]
+    for row, span in choice.sample(spans, 10):
+        span["start"] += 2
+        faults["evidence_cuts"].add(row["id"])
+    broken = choice.sample([row for row in rows["train"] if row["evidence"]], 3)
+    for row in broken:
+        row["evidence"][0]["end"] = len(row["reply"]) + 4
+    for split, some in rows.items():
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    return folder, faults, len(broken)
+
+
+@pytest.fixture(scope="module")
+def planted_report(planted):
+    return check_data(planted[0])
+
+
+def test_planted_faults_are_all_found(planted, planted_report):
+    _, faults, broken = planted
+    findings = {finding.check: finding for finding in planted_report.findings}
+    assert findings["rows"].count == broken
+    for check in ("contradictions", "evidence_cuts"):
+        assert faults[check] <= {row for _, row, _ in findings[check].rows}, check
+    alike = ("near_duplicates", "similar_replies")
+    leaked = {row for name in alike if name in findings for _, row, _ in findings[name].rows}
+    assert faults["near_duplicates"] <= leaked
+    assert not planted_report.ok
+
+
+def test_the_page_holds_findings_charts_and_tables_and_fetches_nothing(planted_report, tmp_path):
+    write_check_page(planted_report, tmp_path / "check.html")
+    page = (tmp_path / "check.html").read_text("utf-8")
+    for finding in planted_report.findings:
+        assert finding.message.replace("'", "&#39;") in page
+    for name in ("labels-strategies", "labels-tone", "recall-tone-test", "lengths", "together"):
+        assert f'aria-labelledby="{name}-title' in page
+    assert page.count("<table") == 3
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert "<script" not in page
+    with pytest.raises(DataError, match=r"must end in \.html"):
+        write_check_page(planted_report, tmp_path / "check.pdf")
+
+
+def test_texts_stay_texts_on_the_page(data_set):
+    folder = data_set(train=[row(1, "<script>alert(1)</script>", context="write to <b@evil.de>")])
+    page = check_page(check_data(folder))
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize("name", ["doubtful.csv", "doubtful.jsonl"])
+def test_rows_with_findings_are_written_to_be_edited(planted, planted_report, tmp_path, name):
+    folder, faults, _ = planted
+    count = write_doubtful_rows(planted_report, tmp_path / name)
+    rows = {row.id: row for row in scan_rows(tmp_path / name, planted_report.tasks).usable()}
+    assert len(rows) == count
+    assert set.union(*faults.values()) <= set(rows)
+    row = rows["contra-0"]
+    assert row.columns["split"] == "train"
+    assert "contradictions: train" in row.columns["found"]
+    kept = {each.id: each for each in load_data_set(folder).scan("train").rows}
+    assert row.labels == kept["contra-0"].labels
+
+
+def test_personal_data_is_found_and_not_repeated(data_set):
+    texts = [
+        "Write to anna.berg@firma-berg.de.",
+        "Call me on +49 30 901820 please",
+        "Your card 4111 1111 1111 1111 was charged.",
+        "Pay into DE89 3704 0044 0532 0130 00 then.",
+        "Order 4411999123, ref 12-34, 10:30, help@example.com, call 212-555-0147",
+    ]
+    folder = data_set(train=[row(number, text) for number, text in enumerate(texts)])
+    finding = found(folder)["personal_data"]
+    kinds = [example.split(": ")[1].split()[0] for example in finding.examples]
+    assert kinds == ["e-mail", "phone", "card", "account"]
+    assert not any(secret in str(finding) for secret in ("anna", "901820", "1111", "3704"))
+
+
+def test_offsets_that_cut_words_or_begin_at_a_space(data_set):
+    reply = "We are so sorry, 非常抱歉 Ana."
+    spans = [(0, 15), (7, 15), (1, 6), (6, 15), (0, 8), (17, 19)]
+    rows = [
+        row(number, f"{reply} {number}", evidence=[{"label": "apology", "start": a, "end": b}])
+        for number, (a, b) in enumerate(spans)
+    ]
+    finding = found(data_set(train=rows))["evidence_cuts"]
+    assert [each for _, each, _ in finding.rows] == ["r2", "r3", "r4"]
+
+
+def test_lengths_that_are_far_from_the_others(data_set):
+    rows = [
+        row(number, " ".join(["word"] * (8 + number % 9)) + f" x{number}") for number in range(60)
+    ]
+    rows += [row(90, "word " * 900), row(91, "Thanks!")]
+    finding = found(data_set(train=rows))["lengths"]
+    assert [each for _, each, _ in finding.rows] == ["r90", "r91"]
+
+
+def test_near_repeats_within_a_split_are_those_of_other_groups(data_set):
+    one, other = LONG.format(30, "Monday"), LONG.format(45, "Tuesday")
+    findings = found(data_set(train=[row(1, one, group="a"), row(2, other, group="b")]))
+    assert findings["near_repeats"].examples == ("train 'r2' ~ train 'r1' (0.88)",)
+    assert "near_repeats" not in found(
+        data_set(train=[row(1, one, group="a"), row(2, other, group="a")])
+    )
+
+
+def test_labels_too_rare_to_learn_or_to_measure_and_labels_that_are_always_together(data_set):
+    def rows(start, count, strategies):
+        return [
+            {"id": f"{number}", "reply": f"reply {number}", "labels": {"strategies": strategies,
+             "tone": "warm" if number % 2 else "cold"}}
+            for number in range(start, start + count)
+        ]  # fmt: skip
+
+    findings = found(
+        data_set(
+            train=[*rows(0, 30, ["apology", "gratitude"]), *rows(30, 5, [])],
+            test=[*rows(50, 12, ["apology"]), *rows(70, 4, ["gratitude"])],
+        )
+    )
+    assert findings["labels_few_to_learn"].examples == (
+        "train: tone 'warm': 17 rows, at least 20 are wanted",
+        "train: tone 'cold': 18 rows, at least 20 are wanted",
+    )
+    assert findings["labels_few_to_measure"].examples == (
+        "test: strategies 'gratitude': 4 rows, at least 10 are wanted; a recall of 80% would be "
+        "measured as 34 to 97%",
+    )
+    assert "labels_together" not in findings
+    report = check_data(data_set(train=rows(0, 30, ["apology", "gratitude"]), test=[]))
+    [finding] = [each for each in report.findings if each.check == "labels_together"]
+    assert finding.examples == (
+        "strategies: 'apology' and 'gratitude', in 30 of 30 rows that have either",
+    )
+    assert report.to_dict()["together"]["strategies/apology"]["strategies/gratitude"] == 30
+
+
+def test_the_command_writes_page_and_rows_and_is_strict_if_asked(data_set, tmp_path):
+    folder = data_set(train=[row(1, "mail me: a.b@firma.de"), row(2)])
+    page, table = tmp_path / "check.html", tmp_path / "rows.csv"
+    result = run(folder, "--html", page, "--doubtful", table)
+    assert result.exit_code == 0, result.output
+    assert "e-mail in its reply" in page.read_text("utf-8")
+    assert "personal_data" in table.read_text("utf-8")
+    assert run(folder, "--strict", "--json").exit_code == 1
+    assert run(folder, "--html", tmp_path / "none/check.html").exit_code == 2
+    assert run(folder, "--doubtful", tmp_path / "rows.xlsx").exit_code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -33,17 +33,23 @@ _MODULES = (
 )
 
 
-def require_train_extra(feature: str) -> None:
+# What the extra `data` brings beside them.
+_DATA_MODULES = ("cleanlab", "jinja2", "markupsafe", "phonenumbers", "stdnum")
+
+
+def require_train_extra(feature: str, more: Literal["data"] | None = None) -> None:
     """Check that the extra ``train`` is installed, without importing any of it.
 
     Args:
         feature: what needs it, as the user calls it, for example ``tactful train``.
+        more: a further extra that it needs.
 
     Raises:
         MissingExtraError: a package is missing; the message holds the exact install line.
     """
-    if any(find_spec(module) is None for module in _MODULES):
-        raise MissingExtraError(feature, EXTRA)
+    modules = _MODULES if more is None else (*_MODULES, *_DATA_MODULES)
+    if any(find_spec(module) is None for module in modules):
+        raise MissingExtraError(feature, EXTRA if more is None else f"{EXTRA},{more}")
 
 
 def warn(console: Console, line: str) -> None:

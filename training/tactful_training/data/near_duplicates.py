@@ -17,6 +17,8 @@ from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 THRESHOLD = 0.8
+SHORT_REPLY = 8
+"""Words. Customers are answered in formulas: "Thanks for letting us know." twice leaks nothing."""
 # Texts made from one template share even their rarest shingles with thousands of others. The
 # likeliest are compared first, so the rest are left out.
 MOST_COMPARED = 500
@@ -48,34 +50,58 @@ def normalised(text: str) -> str:
 
 
 def near_duplicates(
-    texts: Sequence[str], others: Sequence[str], *, threshold: float = THRESHOLD
+    texts: Sequence[str], others: Sequence[str] | None = None, *, threshold: float = THRESHOLD
 ) -> Iterator[Match]:
-    """For every text that is like one of ``others``, its most similar one.
+    """For every text that is like another one, its most similar one.
 
     Args:
         texts: normalised texts, the ones that are looked up.
-        others: normalised texts to look among.
+        others: normalised texts to look among; None looks among the ``texts`` before each.
         threshold: least similarity that counts, in (0, 1].
     """
-    asked, known = ([_shingles(text) for text in side] for side in (texts, others))
-    frequency = Counter(chain.from_iterable([*asked, *known]))
+    best: Match | None = None
+    for match in similar_pairs(texts, others, threshold=threshold):
+        if best is not None and match.text != best.text:
+            yield best
+            best = None
+        if best is None or (match.similarity, match.other) > (best.similarity, best.other):
+            best = match
+    if best is not None:
+        yield best
+
+
+def similar_pairs(
+    texts: Sequence[str], others: Sequence[str] | None = None, *, threshold: float = THRESHOLD
+) -> Iterator[Match]:
+    """All pairs of texts that are alike, those of one text after the other.
+
+    Args:
+        texts: as for `near_duplicates`.
+        others: likewise.
+        threshold: likewise.
+    """
+    asked = [_shingles(text) for text in texts]
+    known = asked if others is None else [_shingles(text) for text in others]
+    frequency = Counter(chain.from_iterable(asked if others is None else [*asked, *known]))
     by_rarity = sorted(frequency, key=frequency.__getitem__)
     rank = {shingle: place for place, shingle in enumerate(by_rarity)}
     index: defaultdict[int, list[int]] = defaultdict(list)
     known_ranks = [{rank[shingle] for shingle in shingles} for shingles in known]
-    for number, ranks in enumerate(known_ranks):
-        for place in _prefix(ranks, threshold):
-            index[place].append(number)
+    if others is not None:
+        for number, ranks in enumerate(known_ranks):
+            for place in _prefix(ranks, threshold):
+                index[place].append(number)
     for number, shingles in enumerate(asked):
         ranks = {rank[shingle] for shingle in shingles}
-        alike = chain.from_iterable(index.get(place, ()) for place in _prefix(ranks, threshold))
-        best = (0.0, -1)
+        prefix = _prefix(ranks, threshold)
+        alike = chain.from_iterable(index.get(place, ()) for place in prefix)
         for other in islice(dict.fromkeys(alike), MOST_COMPARED):
-            best = max(best, (_jaccard(ranks, known_ranks[other]), other))
-            if best[0] == 1.0:
-                break
-        if best[0] >= threshold:
-            yield Match(number, best[1], best[0])
+            similarity = _jaccard(ranks, known_ranks[other])
+            if similarity >= threshold:
+                yield Match(number, other, similarity)
+        if others is None:  # from here on it is one of the earlier texts
+            for place in prefix:
+                index[place].append(number)
 
 
 def _shingles(text: str) -> set[Hashable]:

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
 from tactful.output.terminal import visible
-from tactful_training.data.data_check import NO_LABEL
+from tactful_training.data.label_counts import NO_LABEL
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.bundle_comparison import Comparison, Flip
 from tactful_training.evaluation.evaluation_results import Confusion, Evaluation, TaskResult

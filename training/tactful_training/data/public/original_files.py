@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tactful_training.data.data_card import Counts
-from tactful_training.data.data_check import SplitCounts
+from tactful_training.data.label_counts import SplitCounts
 from tactful_training.errors import DataError
 
 _ALL = "all"

@@ -25,8 +25,8 @@ from tactful_training.data.data_card import (
     read_originals,
     recorded_fold,
 )
-from tactful_training.data.data_check import SplitCounts, count_labels, counts_table
 from tactful_training.data.data_set import SPLITS
+from tactful_training.data.label_counts import SplitCounts, count_labels, counts_table
 from tactful_training.data.public import epitome, esconv, goemotions
 from tactful_training.data.public.original_files import (
     Converted,
