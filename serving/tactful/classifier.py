@@ -11,12 +11,15 @@ from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.bundle.loading import Bundle
 from tactful.bundle.signatures import Keys
 from tactful.errors import InputError
+from tactful.own_words.formats import FORMATS, Format
+from tactful.own_words.preparation import OwnWords, prepare
 from tactful.reading.decision_receipt import Receipt
 from tactful.reading.encoding import Pair
-from tactful.reading.engine import Engine
+from tactful.reading.engine import Engine, Readable
 from tactful.reading.readings import Reading
 
 Item = str | tuple[str, str | None] | InputError
+Prepared = Item | OwnWords
 
 
 class Classifier:
@@ -80,57 +83,81 @@ class Classifier:
             path = os.environ.get("TACTFUL_BUNDLE") or DEFAULT_BUNDLE
         return cls(Bundle.load(path, threads=threads, trusted_keys=trusted_keys))
 
-    def classify(self, reply: str, context: str | None = None) -> Reading:
+    def classify(
+        self, reply: str, context: str | None = None, *, format: Format = "auto"
+    ) -> Reading:
         """Label one reply.
 
         Args:
             reply: what the agent wrote.
             context: what the customer said before, if known.
+            format: what the reply is: ``auto`` leaves out what bears the marks of mail or HTML and
+                reads plain text bit for bit as ``text`` does, which leaves nothing out.
 
         Raises:
-            InputError: the reply is no text or blank, or the context is no text.
+            InputError: the reply is no text or blank, holds no words of the agent or those of
+                several speakers; the context is no text; or there is no such format.
         """
-        pair = pair_or_error((reply, context))
-        if isinstance(pair, InputError):
-            raise pair
-        [reading] = self.engine.read([pair])
+        item = readable_or_error((reply, context), format=format)
+        if isinstance(item, InputError):
+            raise item
+        [reading] = self.engine.read([item])
         return reading
 
     def explain(
-        self, reply: str, context: str | None = None, *, tokens: int = 5, nearest: int = 5
+        self,
+        reply: str,
+        context: str | None = None,
+        *,
+        format: Format = "auto",
+        tokens: int = 5,
+        nearest: int = 5,
     ) -> Receipt:
         """Label one reply and keep what led to the decisions; see `Receipt`.
 
         Args:
             reply: what the agent wrote.
             context: what the customer said before, if known.
+            format: what the reply is; see `classify`.
             tokens: how many tokens are told of each label.
             nearest: how many training replies are told.
 
         Raises:
-            InputError: the reply is no text or blank, or the context is no text.
+            InputError: as of `classify`.
             ModelError: what the bundle keeps of training replies is damaged.
         """
+        item = readable_or_error((reply, context), format=format)
+        if isinstance(item, InputError):
+            raise item
+        return self.explain_prepared(item, tokens=tokens, nearest=nearest)
+
+    def explain_prepared(self, item: Readable, *, tokens: int = 5, nearest: int = 5) -> Receipt:
+        """As `explain`, of a reply that was prepared already or is to be read as it stands."""
         from tactful import __version__
         from tactful.reading.receipt_from_output import make_receipt
 
-        pair = pair_or_error((reply, context))
-        if isinstance(pair, InputError):
-            raise pair
         digest = "" if self._bundle is None else self._bundle.digest
         model = {"digest": digest, "tactful": __version__}
-        return make_receipt(self.engine, pair, model, tokens=tokens, nearest=nearest)
+        return make_receipt(self.engine, item, model, tokens=tokens, nearest=nearest)
 
     @overload
     def classify_many(
-        self, items: Iterable[Item], *, errors: Literal["raise"] = "raise"
+        self,
+        items: Iterable[Prepared],
+        *,
+        errors: Literal["raise"] = "raise",
+        format: Format = "auto",
     ) -> Iterator[Reading]: ...
     @overload
     def classify_many(
-        self, items: Iterable[Item], *, errors: Literal["return"]
+        self, items: Iterable[Prepared], *, errors: Literal["return"], format: Format = "auto"
     ) -> Iterator[Reading | InputError]: ...
     def classify_many(
-        self, items: Iterable[Item], *, errors: Literal["raise", "return"] = "raise"
+        self,
+        items: Iterable[Prepared],
+        *,
+        errors: Literal["raise", "return"] = "raise",
+        format: Format = "auto",
     ) -> Iterator[Reading | InputError]:
         """Label many replies, lazily and in order; endless iterables are welcome.
 
@@ -140,19 +167,23 @@ class Classifier:
 
         Args:
             items: replies, or (reply, context) pairs; an InputError in the place of one is passed
-                on.
+                on, and what `prepare` made of one is read.
             errors: what happens to an item that cannot be read: ``raise`` its InputError, or
                 ``return`` it in the item's place.
+            format: what the replies are; see `classify`.
 
         Raises:
             InputError: has the index of the item; readings of items before it were given.
         """
         check_many(items, errors)
-        return self._stream(items, raising=errors == "raise")
+        check_format(format)
+        return self._stream(items, format, raising=errors == "raise")
 
-    def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
-        pairs = (pair_or_error(item, index) for index, item in enumerate(items))
-        for result in self.engine.stream(pairs):
+    def _stream(
+        self, items: Iterable[Prepared], format: Format, *, raising: bool
+    ) -> Iterator[Reading | InputError]:
+        read = (readable_or_error(item, index, format) for index, item in enumerate(items))
+        for result in self.engine.stream(read):
             if raising and isinstance(result, InputError):
                 raise result
             yield result
@@ -164,6 +195,37 @@ def check_many(items: object, errors: object) -> None:
         raise ValueError(f"errors is {errors!r}, allowed: 'raise', 'return'")
     if isinstance(items, str | bytes):
         raise TypeError("items must be replies or (reply, context) pairs, not one text")
+
+
+def check_format(format: object) -> None:
+    """Raise InputError where there is no such format."""
+    if format not in FORMATS:
+        raise InputError(
+            "format_unknown", f"format is {format!r}, allowed: {', '.join(map(repr, FORMATS))}"
+        )
+
+
+def readable_or_error(
+    item: object, index: int | None = None, format: Format = "auto"
+) -> Readable | InputError:
+    """What is to be read of an item, or why it cannot be read.
+
+    Args:
+        item: a reply, a (reply, context) pair, what was prepared already, or an `InputError`; the
+            last two are passed on.
+        index: its place among several.
+        format: what the reply is.
+    """
+    if isinstance(item, OwnWords):
+        return item
+    pair = pair_or_error(item, index)
+    if isinstance(pair, InputError):
+        return pair
+    try:
+        check_format(format)
+        return prepare(*pair, format)
+    except InputError as error:
+        return InputError(error.code, error.message, index)
 
 
 def pair_or_error(item: object, index: int | None = None) -> Pair | InputError:

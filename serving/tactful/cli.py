@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -27,7 +27,15 @@ from tactful.bundle.sign_commands import sign, verify
 from tactful.errors import TactfulError
 from tactful.explain_command import explain
 from tactful.mcp_server import mcp
-from tactful.options import BundleOption, ContextOption, JsonOption, ReplyArgument, given_reply
+from tactful.options import (
+    BundleOption,
+    ContextOption,
+    FormatOption,
+    JsonOption,
+    ReplyArgument,
+    given_reply,
+)
+from tactful.own_words.formats import Format
 from tactful.report.report_command import report
 from tactful.server.serve_command import serve
 
@@ -130,12 +138,13 @@ def _root(
 def label(
     reply: ReplyArgument = None,
     context: ContextOption = None,
+    format_: FormatOption = "auto",
     bundle: BundleOption = DEFAULT_BUNDLE,
     json_output: JsonOption = False,
 ) -> None:
     """Label one reply: strategies with the words that carry them, and tone."""
     text = given_reply(reply, "label")
-    reading = tactful.Classifier.load(bundle).classify(text, context=context)
+    reading = tactful.Classifier.load(bundle).classify(text, context, format=cast(Format, format_))
     if json_output:
         typer.echo(json.dumps(reading.to_dict(), ensure_ascii=False))
         return

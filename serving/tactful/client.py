@@ -18,8 +18,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
-from tactful.classifier import Item, check_many, pair_or_error
+from tactful.classifier import Item, check_format, check_many, pair_or_error
 from tactful.errors import InputError, MissingExtraError, TactfulError
+from tactful.own_words.formats import Format
 from tactful.reading.decision_receipt import Receipt
 from tactful.reading.readings import Reading
 
@@ -82,34 +83,45 @@ class Client:
         self._retries = retries
         self._batch_items = batch_items
 
-    def label(self, reply: str, context: str | None = None) -> Reading:
-        """Label one reply.
+    def label(self, reply: str, context: str | None = None, *, format: Format = "auto") -> Reading:
+        """Label one reply; the arguments are those of `Classifier.classify`.
 
         Raises:
             InputError: the service cannot read it.
             ServiceError: there is no answer, or another problem.
         """
-        return Reading.from_dict(self._ask_one("/v1/label", reply, context))
+        return Reading.from_dict(self._ask_one("/v1/label", _body(reply, context, format)))
 
-    def explain(self, reply: str, context: str | None = None) -> Receipt:
+    def explain(
+        self, reply: str, context: str | None = None, *, format: Format = "auto"
+    ) -> Receipt:
         """Label one reply and keep what led to the decisions.
 
         Raises:
             InputError: the service cannot read it.
             ServiceError: there is no answer, or another problem.
         """
-        return Receipt.from_dict(self._ask_one("/v1/label?explain=true", reply, context))
+        asked = _body(reply, context, format)
+        return Receipt.from_dict(self._ask_one("/v1/label?explain=true", asked))
 
     @overload
     def label_many(
-        self, items: Iterable[Item], *, errors: Literal["raise"] = "raise"
+        self,
+        items: Iterable[Item],
+        *,
+        errors: Literal["raise"] = "raise",
+        format: Format = "auto",
     ) -> Iterator[Reading]: ...
     @overload
     def label_many(
-        self, items: Iterable[Item], *, errors: Literal["return"]
+        self, items: Iterable[Item], *, errors: Literal["return"], format: Format = "auto"
     ) -> Iterator[Reading | InputError]: ...
     def label_many(
-        self, items: Iterable[Item], *, errors: Literal["raise", "return"] = "raise"
+        self,
+        items: Iterable[Item],
+        *,
+        errors: Literal["raise", "return"] = "raise",
+        format: Format = "auto",
     ) -> Iterator[Reading | InputError]:
         """Label many replies, lazily and in order, some in each request.
 
@@ -117,13 +129,15 @@ class Client:
             items: replies, or (reply, context) pairs.
             errors: what happens to an item that cannot be read: ``raise`` its InputError, or
                 ``return`` it in the item's place.
+            format: what the replies are.
 
         Raises:
             InputError: has the index of the item; readings of items before it were given.
             ServiceError: there is no answer, or another problem.
         """
         check_many(items, errors)
-        return self._stream(items, raising=errors == "raise")
+        check_format(format)
+        return self._stream(items, format, raising=errors == "raise")
 
     def bundle(self) -> dict[str, Any]:
         """The manifest, labels and thresholds of the bundle that reads."""
@@ -151,11 +165,13 @@ class Client:
     ) -> None:
         self.close()
 
-    def _stream(self, items: Iterable[Item], *, raising: bool) -> Iterator[Reading | InputError]:
+    def _stream(
+        self, items: Iterable[Item], format: Format, *, raising: bool
+    ) -> Iterator[Reading | InputError]:
         numbered = enumerate(items)
         while chunk := list(islice(numbered, self._batch_items)):
             pairs = [(index, pair_or_error(item, index)) for index, item in chunk]
-            sent = [_body(*pair) for _, pair in pairs if not isinstance(pair, InputError)]
+            sent = [_body(*pair, format) for _, pair in pairs if not isinstance(pair, InputError)]
             answers = self._read(sent) if sent else iter(())
             for index, pair in pairs:
                 result = pair if isinstance(pair, InputError) else _result(index, next(answers))
@@ -163,9 +179,9 @@ class Client:
                     raise result
                 yield result
 
-    def _ask_one(self, path: str, reply: str, context: str | None) -> dict[str, Any]:
+    def _ask_one(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         try:
-            return self._ask("POST", path, _body(reply, context))
+            return self._ask("POST", path, body)
         except ServiceError as error:
             if error.code != "field_wrong":
                 raise
@@ -213,8 +229,10 @@ class Client:
         return self._http.request(method, path, content=content, headers=headers)
 
 
-def _body(reply: object, context: object) -> dict[str, object]:
-    return {"reply": reply} if context is None else {"reply": reply, "context": context}
+def _body(reply: object, context: object, format: object) -> dict[str, object]:
+    # The default is left out: a service of an older release does not know the field.
+    fields = {"context": context, "format": None if format == "auto" else format}
+    return {"reply": reply, **{name: value for name, value in fields.items() if value is not None}}
 
 
 def _result(index: int, answer: Mapping[str, Any]) -> Reading | InputError:

@@ -6,14 +6,22 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 import tactful
 from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.errors import InputError
-from tactful.options import BundleOption, ContextOption, JsonOption, ReplyArgument, given_reply
+from tactful.options import (
+    BundleOption,
+    ContextOption,
+    FormatOption,
+    JsonOption,
+    ReplyArgument,
+    given_reply,
+)
+from tactful.own_words.formats import Format
 from tactful.reading.decision_receipt import Receipt, compare_receipts
 from tactful.strict_json import strict_json
 
@@ -69,6 +77,7 @@ def explain(
             help="Read the text of a receipt again and compare; exit code 1 where it differs.",
         ),
     ] = None,
+    format_: FormatOption = "auto",
     tokens: Annotated[int, typer.Option(help="Tokens shown of each label.", min=0)] = 5,
     nearest: Annotated[int, typer.Option(help="Training replies shown.", min=0)] = 5,
     bundle: BundleOption = DEFAULT_BUNDLE,
@@ -92,9 +101,10 @@ def explain(
         before = read_receipt(replay)
         classifier = tactful.Classifier.load(bundle)
         tolerance = classifier.bundle.manifest["golden_tolerance"]
-        found = compare_receipts(
-            before, classifier.explain(before.reply, before.context), tolerance
-        )
+        # Where nothing was left out, the reply was read as it stands, whatever it was taken for.
+        format_ = "auto" if before.reading.skipped else "text"
+        now = classifier.explain(before.reply, before.context, format=cast(Format, format_))
+        found = compare_receipts(before, now, tolerance)
         if json_output:
             typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
         else:
@@ -105,7 +115,9 @@ def explain(
         text, context, columns = find_row(scored, row, reply_column, context_column)
     else:
         text = given_reply(reply, "explain")
-    receipt = tactful.Classifier.load(bundle).explain(text, context, tokens=tokens, nearest=nearest)
+    receipt = tactful.Classifier.load(bundle).explain(
+        text, context, format=cast(Format, format_), tokens=tokens, nearest=nearest
+    )
     for line in read_otherwise(columns, receipt, prefix):
         typer.echo(f"warning: {line}", err=True)
     if data is not None:

@@ -225,6 +225,15 @@ BundleOption = Annotated[
 ]
 
 
+FORMAT_HELP = (
+    "What a reply is: auto finds the marks of mail and HTML and leaves out what is not the agent's "
+    "words; text is read as it stands; email and html are looked through whatever they look like."
+)
+FormatOption = Annotated[
+    str, typer.Option("--format", metavar="auto|text|email|html", help=FORMAT_HELP)
+]
+
+
 def _delimiter(text: str | None) -> str | None:
     try:
         return None if text is None else parse_delimiter(text)

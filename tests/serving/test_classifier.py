@@ -72,6 +72,7 @@ def test_a_reading(classifier: Classifier) -> None:
             "tone": dict(reading.scores["tone"]),
         },
         "truncated": False,
+        "skipped": [],
         "bundle": classifier.bundle.id,
     }
     assert list(reading.scores["strategies"]) == ["apology", "gratitude", "next_step"]

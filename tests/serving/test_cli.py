@@ -54,3 +54,15 @@ def test_an_empty_bundle_name(sound_bundle: Path) -> None:
     code, _, err = shell("tactful label sorry --bundle ''", sound_bundle)
     assert code == 2
     assert "train one with `tactful train`" in err
+
+
+def test_the_format_of_a_reply(sound_bundle: Path) -> None:
+    mail = "so sorry\n> thank you"
+    code, out, _ = shell(f"tactful label --json '{mail}'", sound_bundle)
+    assert code == 0
+    assert json.loads(out)["skipped"] == [{"start": 9, "end": 20, "why": "quoted"}]
+    code, out, _ = shell(f"tactful label --json --format text '{mail}'", sound_bundle)
+    assert json.loads(out)["skipped"] == []
+    code, out, err = shell(f"tactful label --format pdf '{mail}'", sound_bundle)
+    assert (code, out) == (2, "")
+    assert "format is 'pdf', allowed: 'auto', 'text', 'email', 'html'" in err

@@ -34,9 +34,11 @@ def added_types(flat: FlatRows, tasks: Tasks) -> dict[str, Any]:
     text = pa.string()
     span = pa.struct([("label", text), ("start", pa.int32()), ("end", pa.int32()), ("text", text)])
     labels = [pa.list_(text) if task.kind == "multilabel" else text for task in tasks]
+    skipped = pa.struct([("start", pa.int32()), ("end", pa.int32()), ("why", text)])
     rest = [
         pa.list_(span),
         pa.bool_(),
+        *([pa.list_(skipped), pa.bool_()] if flat.notes else []),
         text,
         pa.struct([("code", text), ("message", text)]),
     ]

@@ -49,6 +49,7 @@ from tactful.bundle.addresses import DEFAULT_BUNDLE
 from tactful.errors import ColumnTakenError, JobError, TooManyErrorsError
 from tactful.options import declared
 from tactful.output.flat_rows import FlatRows, Scores
+from tactful.own_words.formats import Format as ReplyFormat
 from tactful.storage import SyncedFile, written_aside
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def score(
     *,
     reply_column: str = ResultOptions.reply_column,
     context_column: str = ResultOptions.context_column,
+    format: ReplyFormat = ResultOptions.format,
+    notes: bool = ResultOptions.notes,
     scores: Scores = ResultOptions.scores,
     prefix: str = ResultOptions.prefix,
     csv_escape: bool = ResultOptions.csv_escape,
@@ -174,7 +177,13 @@ class _Job:
         """The columns that are added."""
         options = self.spec.options
         tasks = self.bundle.heads.tasks
-        return FlatRows(tasks, self.bundle.id, scores=options.scores, prefix=options.prefix)
+        return FlatRows(
+            tasks,
+            self.bundle.id,
+            scores=options.scores,
+            prefix=options.prefix,
+            notes=options.notes,
+        )
 
     def run(self, engine: Run) -> Summary:
         """Do what is left of the job.

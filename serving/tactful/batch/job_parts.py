@@ -168,7 +168,11 @@ class PartScorer:
         self._classifier = classifier
         options, bundle = spec.options, classifier.bundle
         self._flat = FlatRows(
-            bundle.heads.tasks, bundle.id, scores=options.scores, prefix=options.prefix
+            bundle.heads.tasks,
+            bundle.id,
+            scores=options.scores,
+            prefix=options.prefix,
+            notes=options.notes,
         )
         self._added = frozenset(self._flat.columns)
         self._reader: Reader | None = None
@@ -204,13 +208,14 @@ class PartScorer:
     def _results(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Reading | InputError]]:
         """Each row with its result, in order; reads just as far ahead as the classifier does."""
         ahead: deque[Row] = deque()
+        format = self._spec.options.format
 
         def items() -> Iterator[Pair | InputError]:
             for row in rows:
                 ahead.append(row)
                 yield row.error or pair_or_error((row.reply, row.context))
 
-        for result in self._classifier.classify_many(items(), errors="return"):
+        for result in self._classifier.classify_many(items(), errors="return", format=format):
             yield ahead.popleft(), result
 
     def _score_lines(self, part: Part, sink: BinaryIO) -> PartReport:

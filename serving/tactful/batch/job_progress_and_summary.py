@@ -33,6 +33,8 @@ class PartReport:
         errors: cause to number of rows.
         labels: task to label to number of rows that have it.
         lines: how many rows could not be taken apart.
+        shortened: of how many rows something was left out.
+        doubtful: how many rows do not look like English.
         columns: the input columns with their types, where the output needs to know them.
     """
 
@@ -40,6 +42,8 @@ class PartReport:
     errors: Counter[str] = field(default_factory=Counter)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
     lines: int = 0
+    shortened: int = 0
+    doubtful: int = 0
     columns: dict[str, ColumnType] = field(default_factory=dict)
 
     def count(self, row: Row, result: Reading | InputError) -> None:
@@ -49,6 +53,8 @@ class PartReport:
         if isinstance(result, InputError):
             self.errors[result.code] += 1
             return
+        self.shortened += bool(result.skipped)
+        self.doubtful += result.language_doubtful
         for task in result.labels:
             names = [label.label for label in result.decided(task)]
             self.labels.setdefault(task, Counter()).update(names)
@@ -57,6 +63,8 @@ class PartReport:
         """Take note of a part that follows."""
         self.rows += other.rows
         self.lines += other.lines
+        self.shortened += other.shortened
+        self.doubtful += other.doubtful
         self.errors.update(other.errors)
         for task, counts in other.labels.items():
             self.labels.setdefault(task, Counter()).update(counts)
@@ -69,6 +77,8 @@ class PartReport:
             "errors": dict(self.errors),
             "labels": {task: dict(counts) for task, counts in self.labels.items()},
             "lines": self.lines,
+            "shortened": self.shortened,
+            "doubtful": self.doubtful,
             "columns": self.columns,
         }
 
@@ -81,6 +91,8 @@ class PartReport:
             Counter(content["errors"]),
             labels,
             content["lines"],
+            content["shortened"],
+            content["doubtful"],
             content["columns"],
         )
 
@@ -181,6 +193,8 @@ class Summary:
         failed: rows that have an ``error``.
         errors: cause to number of rows.
         labels: task to label to its share of the rows that were read.
+        shortened: rows of which something was left out: what is not the agent's words.
+        language_doubtful: rows that were read, but do not look like English.
         resumed_rows: rows that an interrupted run had done already.
         seconds: how long the rest took, from the first row on.
         already_done: whether OUTPUT was there, made by the same job.
@@ -192,6 +206,8 @@ class Summary:
     failed: int
     errors: dict[str, int]
     labels: dict[str, dict[str, float]]
+    shortened: int
+    language_doubtful: int
     resumed_rows: int
     seconds: float
     already_done: bool
@@ -210,6 +226,8 @@ class Summary:
             "failed": self.failed,
             "errors": self.errors,
             "labels": self.labels,
+            "shortened": self.shortened,
+            "language_doubtful": self.language_doubtful,
             "resumed_rows": self.resumed_rows,
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rows_per_second, 1),
@@ -241,6 +259,8 @@ def summarize(
             }
             for task in bundle.heads.tasks
         },
+        shortened=report.shortened,
+        language_doubtful=report.doubtful,
         resumed_rows=resumed_rows,
         seconds=seconds,
         already_done=already_done,
@@ -264,6 +284,13 @@ def render_summary(summary: Summary) -> RenderableType:
         parts.append(Text(f"failed: {summary.failed:,} rows ({causes})", style="bold red"))
     else:
         parts.append(Text("failed: none"))
+    if summary.shortened:
+        parts.append(
+            Text(f"words that are not the agent's left out of {summary.shortened:,} rows (--notes)")
+        )
+    if summary.language_doubtful:
+        told = f"{summary.language_doubtful:,} rows do not look like English (--notes says which)"
+        parts.append(Text(told, style="yellow"))
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for task, rates in summary.labels.items():
         for label, rate in rates.items():

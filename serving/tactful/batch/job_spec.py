@@ -11,8 +11,9 @@ import tactful
 from tactful.batch.table_formats import Format, Kind
 from tactful.csv_dialect import parse_delimiter
 from tactful.errors import InputError, JobError
-from tactful.options import DELIMITER_HELP, check_options, option
+from tactful.options import DELIMITER_HELP, FORMAT_HELP, check_options, option
 from tactful.output.flat_rows import Scores
+from tactful.own_words.formats import Format as ReplyFormat
 
 STANDARD = "-"
 DEFAULT_CONTEXT = "context"
@@ -30,6 +31,11 @@ class ResultOptions:
     context_column: str = option(
         DEFAULT_CONTEXT,
         "The column of what the customer said; it may be missing unless another one is named.",
+    )
+    format: ReplyFormat = option("auto", FORMAT_HELP)
+    notes: bool = option(
+        False,
+        "Add the columns skipped (what was left out of a reply and why) and language_doubtful.",
     )
     scores: Scores = option(
         "all", "Which score columns are filled: none, those of decided labels, or all."

@@ -1,7 +1,8 @@
 """The flat form of a reading: one row of a table, as batch jobs and the MLflow model write it.
 
 Every task has a column (a list of labels, or one label), every label a column
-``score.<task>.<label>``; then ``evidence``, ``truncated``, ``bundle`` and ``error``.
+``score.<task>.<label>``; then ``evidence``, ``truncated``, ``bundle`` and ``error``. Who asks for
+notes gets ``skipped`` and ``language_doubtful`` after ``truncated``.
 """
 
 from __future__ import annotations
@@ -26,13 +27,21 @@ class FlatRows:
         bundle: the id of the bundle, for rows that have no reading.
         scores: which scores are given; with ``decided`` the others are None.
         prefix: put before each column's name.
+        notes: whether there are columns for what was left out of a reply and for its language.
 
     Attributes:
+        notes: likewise.
         columns: the names of all columns, in order, prefix included.
     """
 
     def __init__(
-        self, tasks: Tasks, bundle: str, *, scores: Scores = "all", prefix: str = ""
+        self,
+        tasks: Tasks,
+        bundle: str,
+        *,
+        scores: Scores = "all",
+        prefix: str = "",
+        notes: bool = False,
     ) -> None:
         if scores not in SCORES:
             raise ValueError(f"scores is {scores!r}, allowed: {', '.join(SCORES)}")
@@ -49,9 +58,15 @@ class FlatRows:
                 for label in task.names
             }
         )
-        self._rest = [f"{prefix}{name}" for name in ("evidence", "truncated", "bundle", "error")]
-        names = [prefix + task.name for task in tasks]
-        self.columns = (*names, *self.score_columns.values(), *self._rest)
+        self.notes = notes
+        noted = ("skipped", "language_doubtful") if notes else ()
+        rest = ("evidence", "truncated", *noted, "bundle", "error")
+        names = [task.name for task in tasks]
+        self.columns = (
+            *(prefix + name for name in names),
+            *self.score_columns.values(),
+            *(prefix + name for name in rest),
+        )
 
     def row(self, result: Reading | InputError) -> dict[str, Any]:
         """Column name to value: plain data, ready for JSON.
@@ -59,17 +74,17 @@ class FlatRows:
         Args:
             result: a reading, or why there is none; then only ``bundle`` and ``error`` are set.
         """
-        evidence, truncated, bundle, error = self._rest
+        prefix = self._prefix
         row: dict[str, Any] = dict.fromkeys(self.columns)
-        row[bundle] = self._bundle
+        row[f"{prefix}bundle"] = self._bundle
         if isinstance(result, InputError):
-            row[error] = {"code": result.code, "message": str(result)}
+            row[f"{prefix}error"] = {"code": result.code, "message": str(result)}
             return row
-        spans = row[evidence] = []
+        spans = row[f"{prefix}evidence"] = []
         for task in self._tasks:
             labels = result.decided(task.name)
             names = [label.label for label in labels]
-            row[self._prefix + task.name] = names if task.kind == "multilabel" else names[0]
+            row[prefix + task.name] = names if task.kind == "multilabel" else names[0]
             spans += [
                 {"label": label.label, **span.to_dict()}
                 for label in labels
@@ -81,5 +96,8 @@ class FlatRows:
         if self._scores == "all":
             for (task_name, label_name), column in self.score_columns.items():
                 row[column] = result.scores[task_name][label_name]
-        row[truncated] = result.truncated
+        row[f"{prefix}truncated"] = result.truncated
+        if self.notes:
+            row[f"{prefix}skipped"] = [stretch.to_dict() for stretch in result.skipped]
+            row[f"{prefix}language_doubtful"] = result.language_doubtful
         return row

@@ -30,7 +30,7 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
 
     Args:
         reading: what a classifier returned for ``reply``.
-        reply: the text that was read; evidence offsets count its code points.
+        reply: the text that it was made of; all offsets count its code points.
 
     Returns:
         A ``rich`` renderable; without colour it still quotes every label's words.
@@ -52,7 +52,15 @@ def render_reading(reading: Reading, reply: str) -> RenderableType:
             labels.add_row(Text(name, style), f"{label.score:.2f}", Text(quotes))
         if not decided:
             labels.add_row(Text(f"no {task}", "dim"), "", "")
+    for stretch in reading.skipped:
+        text.stylize("dim", stretch.start, stretch.end)
     parts: list[RenderableType] = [text, Text(), labels]
+    if reading.skipped:
+        parts.append(
+            Text(f"Not read, for it is not the agent's words: {_left_out(reading)}.", "dim")
+        )
+    if reading.language_doubtful:
+        parts.append(Text("This does not look like English: do not rely on the labels.", "yellow"))
     if reading.truncated:
         parts.append(Text("The end of this reply was too long to be read.", "yellow"))
     return Group(*parts)
@@ -121,3 +129,11 @@ def render_replay(replay: Replay) -> RenderableType:
     if replay.elsewhere:
         lines.append(Text(f"largest difference of a score: {replay.largest:.2g}", "dim"))
     return Group(*lines)
+
+
+def _left_out(reading: Reading) -> str:
+    """The kinds of what was left out, with their characters."""
+    sizes: dict[str, int] = {}
+    for stretch in reading.skipped:
+        sizes[stretch.why] = sizes.get(stretch.why, 0) + stretch.end - stretch.start
+    return ", ".join(f"{why} ({size:,} characters)" for why, size in sizes.items())

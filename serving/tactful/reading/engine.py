@@ -13,14 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tactful.errors import InputError, ModelError
+from tactful.own_words.preparation import OwnWords
+from tactful.own_words.traced_text import Skipped
 from tactful.reading.batches import Pass, RowOutput
 from tactful.reading.decisions import Floats, Heads, calibrated_scores, decide, sigmoid
 from tactful.reading.encoding import Pair, ReplyEncoding
-from tactful.reading.evidence import EvidenceFinder
+from tactful.reading.evidence import EvidenceFinder, trimmed
+from tactful.reading.language_doubt import is_doubtful
 from tactful.reading.neighbours import Neighbours
 from tactful.reading.processor import available_cpus
 from tactful.reading.readings import Evidence, LabelReading, Reading
 from tactful.reading.session import Session, Workers
+
+Readable = Pair | OwnWords
+"""A reply that is read as it stands, with its context; or one of which something was left out."""
 
 SCORE_DECIMALS = 6  # finer than fp32 results agree between processors
 # Replies in one chunk: enough to sort into batches of like lengths, little to hold in memory.
@@ -84,21 +90,21 @@ class Engine:
         for batch in (self.encoding.collate(windows), longest):
             self._session.check(batch, self.heads.tasks.size)
 
-    def read(self, pairs: Sequence[Pair]) -> list[Reading]:
+    def read(self, items: Sequence[Readable]) -> list[Reading]:
         """Read some replies, in order: one batch after the other, all threads in each.
 
         Raises:
             ModelError: the model cannot run them.
         """
-        return list(readings_of(self.outputs(pairs), pairs, self.heads, self.bundle))
+        return list(readings_of(self.outputs(items), items, self.heads, self.bundle))
 
-    def outputs(self, pairs: Sequence[Pair]) -> list[RowOutput]:
+    def outputs(self, items: Sequence[Readable]) -> list[RowOutput]:
         """What the model says of some replies before anything is decided; as `read` runs them.
 
         Raises:
             ModelError: the model cannot run them.
         """
-        rows = self._pass(pairs)
+        rows = self._pass(items)
         rows.run_all(self._session)
         return rows.outputs()
 
@@ -111,11 +117,11 @@ class Engine:
         """
         return Neighbours.from_metadata(self._session.metadata, self.heads.tasks.size)
 
-    def stream(self, items: Iterable[Pair | InputError]) -> Iterator[Reading | InputError]:
+    def stream(self, items: Iterable[Readable | InputError]) -> Iterator[Reading | InputError]:
         """Read any number of replies: lazily, in order, in bounded memory.
 
         Args:
-            items: pairs, and errors, which are passed on; read at most `READ_AHEAD` ahead. What
+            items: replies, and errors, which are passed on; read at most `READ_AHEAD` ahead. What
                 it raises comes after the results of what it gave.
 
         Raises:
@@ -126,7 +132,7 @@ class Engine:
         failure: Exception | None = None
         try:
             while True:
-                taken: list[Pair | InputError] = []
+                taken: list[Readable | InputError] = []
                 try:
                     taken.extend(islice(source, CHUNK if failure is None else 0))
                 except Exception as error:
@@ -143,7 +149,7 @@ class Engine:
         if failure is not None:
             raise failure
 
-    def start(self, items: Sequence[Pair | InputError]) -> Chunk:
+    def start(self, items: Sequence[Readable | InputError]) -> Chunk:
         """Tokenise some items and begin to read them, so that the caller can prepare the next ones.
 
         Several batches run side by side, each in a thread of its own; a single one waits for
@@ -152,7 +158,7 @@ class Engine:
         Raises:
             ModelError: there is no memory for the threads' session.
         """
-        # Each distinct pair is read once, for canned replies are common.
+        # Each distinct one is read once, for canned replies are common.
         distinct = list(dict.fromkeys(item for item in items if not isinstance(item, InputError)))
         rows = self._pass(distinct)
         batches = self._workers.run(rows) if len(rows) > 1 else []
@@ -166,29 +172,30 @@ class Engine:
 
         return Chunk(items, batches, readings())
 
-    def _pass(self, pairs: Sequence[Pair]) -> Pass:
+    def _pass(self, items: Sequence[Readable]) -> Pass:
         if os.getpid() != self._process:
             # The threads of a session are not in a forked child: it would wait for them for ever.
             raise ModelError(
                 "a classifier cannot be used in a process forked from the one that loaded it; "
                 "load it there, or start processes by 'spawn' or 'forkserver'"
             )
-        return Pass(self.encoding.encode(pairs), self.encoding, self.heads.tasks)
+        encoded = self.encoding.encode([text_of(item) for item in items])
+        return Pass(encoded, self.encoding, self.heads.tasks)
 
 
 class Chunk:
     """Some items on their way through an engine; see `Engine.start`.
 
     Args:
-        items: pairs and errors.
+        items: replies and errors.
         batches: those that run.
-        readings: one for each distinct pair, in the order of their first appearance; waits for
+        readings: one for each distinct reply, in the order of their first appearance; waits for
             the batches.
     """
 
     def __init__(
         self,
-        items: Sequence[Pair | InputError],
+        items: Sequence[Readable | InputError],
         batches: Sequence[Future[None]],
         readings: Iterator[Reading],
     ) -> None:
@@ -202,7 +209,7 @@ class Chunk:
         Raises:
             ModelError: the model cannot run them.
         """
-        known: dict[Pair, Reading] = {}
+        known: dict[Readable, Reading] = {}
         try:
             for item in self._items:
                 if isinstance(item, InputError):
@@ -221,34 +228,45 @@ class Chunk:
 
 
 def readings_of(
-    outputs: Sequence[RowOutput], pairs: Sequence[Pair], heads: Heads, bundle: str
+    outputs: Sequence[RowOutput], items: Sequence[Readable], heads: Heads, bundle: str
 ) -> Iterator[Reading]:
     """Calibrate, decide and give names to what a model says; evidence only for what was decided.
 
     Args:
         outputs: what the model says of each reply.
-        pairs: the replies.
+        items: the replies.
         heads: calibration and thresholds.
         bundle: the id that the readings name.
     """
     if not outputs:
         return
     scores = calibrated_scores(np.stack([output.logits for output in outputs]), heads)
-    rows = zip(outputs, pairs, scores, decide(scores, heads), strict=True)
-    for output, (reply, _), row_scores, decisions in rows:
-        yield _reading(output, reply, row_scores, decisions, heads, bundle)
+    rows = zip(outputs, items, scores, decide(scores, heads), strict=True)
+    for output, item, row_scores, decisions in rows:
+        yield _reading(output, item, row_scores, decisions, heads, bundle)
+
+
+def text_of(item: Readable) -> Pair:
+    """What is read of a reply, and its context."""
+    return (item.traced.text, item.context) if isinstance(item, OwnWords) else item
+
+
+def originals(item: Readable, start: int, end: int) -> list[tuple[int, int]]:
+    """Where a stretch of what is read stands in the reply: in parts around what was left out."""
+    return item.traced.originals(start, end) if isinstance(item, OwnWords) else [(start, end)]
 
 
 def _reading(
     output: RowOutput,
-    reply: str,
+    item: Readable,
     row_scores: Floats,
     decisions: npt.NDArray[np.bool_],
     heads: Heads,
     bundle: str,
 ) -> Reading:
     encoded = output.encoded
-    finder = EvidenceFinder(reply, encoded)
+    text, _ = text_of(item)
+    finder = EvidenceFinder(text, encoded)
     scores: dict[str, dict[str, float]] = {}
     labels: dict[str, tuple[LabelReading, ...] | LabelReading] = {}
     for head in heads.heads:
@@ -265,9 +283,19 @@ def _reading(
             LabelReading(
                 names[index],
                 values[index],
-                tuple(Evidence(start, end, reply[start:end]) for start, end in spans),
+                tuple(evidence for start, end in spans for evidence in _evidence(item, start, end)),
             )
             for index, spans in zip(decided, found, strict=True)
         )
         labels[name] = read if head.task.kind == "multilabel" else read[0]
-    return Reading(labels, scores, encoded.truncated, bundle)
+    skipped: tuple[Skipped, ...] = item.skipped if isinstance(item, OwnWords) else ()
+    return Reading(
+        labels, scores, encoded.truncated, bundle, skipped, language_doubtful=is_doubtful(text)
+    )
+
+
+def _evidence(item: Readable, start: int, end: int) -> list[Evidence]:
+    if not isinstance(item, OwnWords):
+        return [Evidence(start, end, item[0][start:end])]
+    parts = (trimmed(item.reply, *place) for place in originals(item, start, end))
+    return [Evidence(*part, item.reply[slice(*part)]) for part in parts if part is not None]

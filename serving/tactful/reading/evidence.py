@@ -127,12 +127,17 @@ class EvidenceFinder:
 
     def _trimmed(self, first: int, last: int) -> tuple[int, int]:
         start, end = self._words[first][0], self._words[last][1]
-        text = self._reply[start:end]
-        kept = text.strip(_TRIMMED)
-        if not kept:
-            return start, end
-        start += len(text) - len(text.lstrip(_TRIMMED))
-        return start, start + len(kept)
+        return trimmed(self._reply, start, end) or (start, end)
+
+
+def trimmed(reply: str, start: int, end: int) -> tuple[int, int] | None:
+    """A stretch without the punctuation around it; None where it is nothing else."""
+    text = reply[start:end]
+    kept = text.strip(_TRIMMED)
+    if not kept:
+        return None
+    start += len(text) - len(text.lstrip(_TRIMMED))
+    return start, start + len(kept)
 
 
 def _log_odds(probability: Floats | float) -> npt.NDArray[np.float64]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tactful.own_words.traced_text import Skipped
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -63,12 +65,18 @@ class Reading:
         scores: task name to label to calibrated probability, all labels of all tasks.
         truncated: whether the end of the reply was too long to be read.
         bundle: name and digest of the model that read it.
+        skipped: stretches of the reply that were not read, because they are not the agent's
+            words; in order.
+        language_doubtful: whether what was read does not look like English, the language that
+            the shipped labels are learned from.
     """
 
     labels: Mapping[str, tuple[LabelReading, ...] | LabelReading]
     scores: Mapping[str, Mapping[str, float]]
     truncated: bool
     bundle: str
+    skipped: tuple[Skipped, ...] = ()
+    language_doubtful: bool = False
 
     def __getattr__(self, name: str) -> Any:
         # Asked only for what is no field. `labels` itself is missing while unpickling.
@@ -91,7 +99,7 @@ class Reading:
         """The reading as plain data: the same JSON in Python, command line and HTTP.
 
         A label of a multilabel task always has ``evidence``, one of a single task only where
-        there is some.
+        there is some; ``language_doubtful`` stands only where it is true.
         """
         labels: dict[str, Any] = {}
         for task, decided in self.labels.items():
@@ -99,12 +107,14 @@ class Reading:
                 labels[task] = _label_to_dict(decided, always_evidence=False)
             else:
                 labels[task] = [_label_to_dict(label, always_evidence=True) for label in decided]
-        return {
+        content = {
             "labels": labels,
             "scores": {task: dict(scores) for task, scores in self.scores.items()},
             "truncated": self.truncated,
+            "skipped": [stretch.to_dict() for stretch in self.skipped],
             "bundle": self.bundle,
         }
+        return {**content, "language_doubtful": True} if self.language_doubtful else content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Reading:
@@ -115,7 +125,14 @@ class Reading:
                 labels[task] = _label_from_dict(decided)
             else:
                 labels[task] = tuple(_label_from_dict(label) for label in decided)
-        return cls(labels, content["scores"], content["truncated"], content["bundle"])
+        return cls(
+            labels,
+            content["scores"],
+            content["truncated"],
+            content["bundle"],
+            tuple(Skipped(**stretch) for stretch in content.get("skipped", ())),
+            content.get("language_doubtful", False),
+        )
 
 
 def _label_from_dict(entry: Mapping[str, Any]) -> LabelReading:

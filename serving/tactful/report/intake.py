@@ -115,7 +115,8 @@ class Intake:
             notes.append(Note("no_context", 0, text))
         known = {options.reply_column, options.context_column, *options.columns.values()}
         prefix = options.prefix
-        ours = {prefix + name for name in ("evidence", "truncated", "bundle", "error")}
+        added = ("evidence", "truncated", "skipped", "language_doubtful", "bundle", "error")
+        ours = {prefix + name for name in added}
         tasks = {
             name.removeprefix(f"{prefix}score.").split(".")[0]
             for name in files.columns

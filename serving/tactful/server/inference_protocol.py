@@ -31,7 +31,7 @@ from tactful.errors import InputError
 from tactful.output.flat_rows import FlatRows
 from tactful.reading.readings import Reading
 from tactful.reading.tasks import Tasks
-from tactful.server.live_bundle import Outcome
+from tactful.server.live_bundle import Item, Outcome
 from tactful.server.problem_documents import RequestError
 
 EXTENSIONS = ("binary_tensor_data",)
@@ -49,12 +49,12 @@ class InferenceRequest:
 
     Attributes:
         id: what the answer is to be called, if anything.
-        items: reply and context of each row; not checked yet.
+        items: reply, context and format of each row; not checked yet.
         content: the whole, whose outputs are those of the bundle that will have read it.
     """
 
     id: str | None
-    items: list[tuple[object, object]]
+    items: Sequence[Item]
     content: Mapping[str, Any]
 
 
@@ -115,7 +115,9 @@ def parse_inference(content: Any, binary: bytes, tasks: Tasks, max_items: int) -
             f"reply has {len(replies)} rows and context {len(contexts)}; they must be as many; an "
             "empty context stands for none"
         )
-    items = [(reply, context or None) for reply, context in zip(replies, contexts, strict=True)]
+    items: list[Item] = [
+        (reply, context or None, "auto") for reply, context in zip(replies, contexts, strict=True)
+    ]
     _wanted(content, tasks)  # refused before anything is read
     return InferenceRequest(name, items, content)
 

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tactful.own_words.formats import Format
+from tactful.own_words.traced_text import Why
+
 REPLY = "Hi Ana! I'm so sorry your parcel never came. I've sent a new one, it arrives tomorrow."
 CONTEXT = "My parcel never came"
 
@@ -23,13 +26,18 @@ class Reply(_Strict):
 
     reply: str = Field(description="What the agent wrote; not blank.", pattern=r"\S")
     context: str | None = Field(None, description="What the customer said before, if known.")
+    format: Format = Field(
+        "auto",
+        description="What the reply is. auto leaves out what bears the marks of mail or HTML and "
+        "is not the agent's words; text is read as it stands.",
+    )
 
 
 class Replies(_Strict):
     """Several replies to read; what is wrong with one is told in its place."""
 
     items: list[Any] = Field(
-        description="Objects like a single request: reply and, optional, context."
+        description="Objects like a single request: reply and, optional, context and format."
     )
 
 
@@ -39,6 +47,14 @@ class Evidence(_Strict):
     start: int
     end: int
     text: str
+
+
+class Skipped(_Strict):
+    """A stretch of the reply that was not read, in code points, end exclusive."""
+
+    start: int
+    end: int
+    why: Why
 
 
 class Label(_Strict):
@@ -59,7 +75,13 @@ class Reading(_Strict):
         description="Task to label to calibrated probability, all labels."
     )
     truncated: bool = Field(description="Whether the end of the reply was too long to be read.")
+    skipped: list[Skipped] = Field(
+        description="What was not read because it is not the agent's words."
+    )
     bundle: str = Field(description="Name and digest of the model that read it.")
+    language_doubtful: bool = Field(
+        False, description="Whether what was read does not look like English; only where true."
+    )
 
 
 class TokenScore(_Strict):
@@ -206,6 +228,7 @@ READING_EXAMPLE = {
     },
     "scores": {"strategies": {"apology": 0.98}, "tone": {"sympathetic": 0.91}},
     "truncated": False,
+    "skipped": [],
     "bundle": "tactful@4f1c0a9b2d7e",
 }
 REQUEST_EXAMPLES = {

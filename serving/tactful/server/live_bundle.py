@@ -9,20 +9,25 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
-from tactful.classifier import Classifier, pair_or_error
+from tactful.classifier import Classifier, readable_or_error
 from tactful.errors import InputError
+from tactful.own_words.formats import FORMATS
 from tactful.reading.decision_receipt import Receipt
-from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits, Pair
+from tactful.reading.encoding import SPECIAL_TOKENS, EncodingLimits
+from tactful.reading.engine import Readable, text_of
 from tactful.reading.readings import Reading
 from tactful.server.fair_queue import BatchLimits, Draining, Failure, FairQueue
 from tactful.server.telemetry import LOGGER, ServiceMetrics
 from tactful.server.tracing import Timeline, Tracing
 
 Outcome = Reading | Receipt | InputError
-_Asked = tuple[Pair, bool]  # whether a receipt is wanted
+Item = tuple[object, object, object]
+"""Reply, context and format as they were sent."""
+_Asked = tuple[Readable, bool]  # whether a receipt is wanted
 _BYTES_PER_TOKEN = 4
+_LARGE = 2**16  # characters; more are looked through in a thread, for it takes milliseconds
 _log = logging.getLogger(LOGGER)
 
 
@@ -36,11 +41,12 @@ class _Loaded:
     classifier: Classifier
 
     def __call__(self, asked: Sequence[_Asked]) -> list[Outcome]:
-        plain = [pair for pair, explained in asked if not explained]
-        readings = iter(self.classifier.classify_many(plain, errors="return"))
+        # Prepared already: what is still a pair is to be read as it stands.
+        plain = [item for item, explained in asked if not explained]
+        readings = iter(self.classifier.classify_many(plain, errors="return", format="text"))
         return [
-            self.classifier.explain(*pair) if explained else next(readings)
-            for pair, explained in asked
+            self.classifier.explain_prepared(item) if explained else next(readings)
+            for item, explained in asked
         ]
 
 
@@ -144,12 +150,12 @@ class LiveBundle:
             return before, bundle.id
 
     async def label(
-        self, items: Sequence[tuple[object, object] | InputError], *, explain: bool = False
+        self, items: Sequence[Item | InputError], *, explain: bool = False
     ) -> list[Outcome]:
         """Read some replies.
 
         Args:
-            items: reply and context of each; an error stays in its place.
+            items: reply, context and format of each; an error stays in its place.
             explain: whether receipts are wanted in the place of readings; each is read alone.
 
         Returns:
@@ -159,13 +165,16 @@ class LiveBundle:
             Failure: the request as a whole gets no answer now.
         """
         limits = self.classifier.bundle.heads.limits
-        checked = [item if isinstance(item, InputError) else self._checked(*item) for item in items]
-        pairs = [item for item in checked if not isinstance(item, InputError)]
-        costs = [estimate_tokens(*pair, limits) for pair in pairs]
+        if sum(len(item[0]) for item in items if _has_text(item)) > _LARGE:
+            checked = await asyncio.to_thread(self._all_checked, items)
+        else:
+            checked = self._all_checked(items)
+        read = [item for item in checked if not isinstance(item, InputError)]
+        costs = [estimate_tokens(*text_of(item), limits) for item in read]
         timeline = Timeline()
         try:
             results = iter(
-                await self._queue.submit([(pair, explain) for pair in pairs], costs, timeline)
+                await self._queue.submit([(item, explain) for item in read], costs, timeline)
             )
         finally:
             self._tracing.queued(timeline)
@@ -185,7 +194,10 @@ class LiveBundle:
             raise NotReady("the bundle is being loaded and verified", retry_after=1)
         return self._loaded
 
-    def _checked(self, reply: object, context: object) -> Pair | InputError:
+    def _all_checked(self, items: Sequence[Item | InputError]) -> list[Readable | InputError]:
+        return [item if isinstance(item, InputError) else self._checked(*item) for item in items]
+
+    def _checked(self, reply: object, context: object, format: object) -> Readable | InputError:
         # Characters are counted before anything grows with them.
         for name, text in (("reply", reply), ("context", context)):
             if isinstance(text, str) and len(text) > self._max_chars:
@@ -193,7 +205,15 @@ class LiveBundle:
                     f"{name}_too_long",
                     f"the {name} has {len(text)} characters, allowed: {self._max_chars}",
                 )
-        return pair_or_error((reply, context))
+        if format not in FORMATS:
+            # Not quoted: it is the sender's text.
+            allowed = ", ".join(FORMATS)
+            return InputError("format_unknown", f"the format must be one of {allowed}")
+        return readable_or_error((reply, context), format=format)
+
+
+def _has_text(item: object) -> TypeGuard[tuple[str, object, object]]:
+    return isinstance(item, tuple) and isinstance(item[0], str)
 
 
 def bundle_info(classifier: Classifier) -> dict[str, Any]:

@@ -115,7 +115,8 @@ def problem_of(error: Exception) -> RequestError:
         headers["Retry-After"] = str(error.retry_after)
     errors = []
     if isinstance(error, InputError):
-        pointer = "/context" if error.code.startswith("context") else "/reply"
+        field = error.code.partition("_")[0]
+        pointer = f"/{field}" if field in ("context", "format") else "/reply"
         errors = [{"pointer": pointer, "code": error.code, "message": str(error)}]
     return RequestError(code, str(error), errors=errors, headers=headers)
 

@@ -12,12 +12,12 @@ from starlette.requests import Request
 
 from tactful.errors import InputError
 from tactful.server.inference_protocol import HEADER_LENGTH, wrong_tensor
+from tactful.server.live_bundle import Item
 from tactful.server.problem_documents import RequestError
 from tactful.server.serve_settings import Settings
 from tactful.strict_json import strict_json
 
 _LARGE = 2**16  # bodies above are parsed in a thread: it takes milliseconds
-Item = tuple[object, object]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class LabelRequest:
     """The body of ``POST /v1/label``.
 
     Attributes:
-        items: reply and context of each; not checked yet.
+        items: reply, context and format of each; not checked yet.
         single: whether it was one reply by itself, without ``items``.
     """
 
@@ -145,7 +145,9 @@ def parse_label_request(content: Any, max_items: int) -> LabelRequest:
             raise _wrong("", str(item), item.code)
         return LabelRequest([item], single=True)
     if len(content) > 1:
-        raise _wrong("", "give either reply (and context), or items, and nothing beside it")
+        raise _wrong(
+            "", "give either reply (with context and format), or items, and nothing beside it"
+        )
     items = content["items"]
     if not isinstance(items, list):
         raise _wrong("/items", f"must be a list, not {_json_type(items)}")
@@ -188,12 +190,13 @@ def parse_reload_request(content: Any) -> str | None:
 def _item(value: object) -> Item | InputError:
     if not isinstance(value, Mapping):
         return InputError(
-            "item_malformed", f"must be an object with reply and context, not {_json_type(value)}"
+            "item_malformed",
+            f"must be an object with reply, context and format, not {_json_type(value)}",
         )
-    if not set(value) <= {"reply", "context"}:
+    if not set(value) <= {"reply", "context", "format"}:
         # Their names are not quoted: they are the sender's text too.
-        return InputError("field_unknown", "has fields other than reply and context")
-    return value.get("reply"), value.get("context")
+        return InputError("field_unknown", "has fields other than reply, context and format")
+    return value.get("reply"), value.get("context"), value.get("format", "auto")
 
 
 def _wrong(pointer: str, message: str, code: str = "field_wrong") -> RequestError:

@@ -29,7 +29,7 @@ from tactful.server.inference_protocol import (
     model_metadata,
     parse_inference,
 )
-from tactful.server.live_bundle import LiveBundle, Outcome, bundle_info
+from tactful.server.live_bundle import Item, LiveBundle, Outcome, bundle_info
 from tactful.server.openapi import OPERATIONS, describe
 from tactful.server.problem_documents import (
     RequestError,
@@ -204,7 +204,7 @@ class Routes:
     async def _read(
         self,
         request: Request,
-        items: Sequence[tuple[object, object] | InputError],
+        items: Sequence[Item | InputError],
         *,
         explain: bool = False,
     ) -> list[Outcome]:

@@ -160,3 +160,31 @@ def test_too_many_errors_stop_the_job(tmp_path: Path, sound_bundle: Path) -> Non
     assert not (tmp_path / "out.jsonl").exists()
     summary = batch.score(*arguments, part_rows=20, max_errors=50)
     assert (summary.rows, summary.resumed_rows, summary.failed) == (100, 20, 50)
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv", "out.parquet"])
+def test_notes_say_what_was_left_out(tmp_path: Path, sound_bundle: Path, output: str) -> None:
+    replies = ["so sorry", "so sorry\n> thank you", "Es tut mir leid, das Paket kommt.", "> thanks"]
+    lines = (json.dumps({"reply": reply}) for reply in replies)
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), "utf-8")
+    source, target = tmp_path / "in.jsonl", tmp_path / output
+    summary = batch.score(source, target, sound_bundle, notes=True)
+    assert (summary.shortened, summary.language_doubtful) == (1, 1)
+    assert summary.errors == {"reply_only_quotes": 1}
+    if output == "out.csv":
+        with target.open(encoding="utf-8", newline="") as file:
+            rows: list[dict[str, Any]] = list(csv.DictReader(file))
+        assert [row["language_doubtful"] for row in rows] == ["false", "false", "true", ""]
+        assert json.loads(rows[1]["skipped"]) == [{"start": 9, "end": 20, "why": "quoted"}]
+        return
+    if output == "out.parquet":
+        rows = pq.read_table(target).to_pylist()
+    else:
+        rows = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
+    assert [row["language_doubtful"] for row in rows] == [False, False, True, None]
+    assert [row["skipped"] for row in rows[:2]] == [
+        [], [{"start": 9, "end": 20, "why": "quoted"}]
+    ]  # fmt: skip
+
+    plain = batch.score(source, tmp_path / f"plain-{output}", sound_bundle, format="text")
+    assert (plain.shortened, plain.failed) == (0, 0)

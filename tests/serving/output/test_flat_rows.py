@@ -88,3 +88,15 @@ def test_a_row_without_a_reply_says_so_and_the_others_are_read(classifier: Class
     assert str(said["error"][0]) == json.dumps(said["error"][0])
     assert said["error"][2]["message"] == "item 2: the reply must be text, not int"
     assert said["strategies"][1] == ["apology"]
+
+
+def test_notes_stand_before_the_bundle_where_they_are_asked_for(classifier: Classifier) -> None:
+    tasks, bundle = classifier.bundle.heads.tasks, classifier.bundle.id
+    flat = FlatRows(tasks, bundle, scores="none", prefix="x.", notes=True)
+    row = flat.row(classifier.classify("Your parcel is late.\n> thanks"))
+    assert list(row) == list(flat.columns)
+    assert list(row)[-5:] == [
+        *("x.truncated", "x.skipped", "x.language_doubtful", "x.bundle", "x.error")
+    ]
+    assert row["x.skipped"] == [{"start": 21, "end": 29, "why": "quoted"}]
+    assert row["x.language_doubtful"] is False

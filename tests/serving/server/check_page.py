@@ -168,6 +168,17 @@ def test_everything_can_be_done_with_the_keyboard(open_page):
     expect(apology).to_have_attribute("aria-pressed", "true")
 
 
+def test_what_is_not_the_agents_is_grey_and_told(open_page):
+    page = open_page()
+    write(page, "The parcel is late, sorry 🙂\n> thank you so much")
+    expect(page.locator("#text .left-out")).to_have_text("> thank you so much")
+    expect(page.get_by_text("it is not the agent's words: a quoted message")).to_be_visible()
+    expect(page.locator("#doubtful")).to_be_hidden()
+    write(page, "Es tut mir leid, das Paket kommt morgen an.")
+    expect(page.locator("#doubtful")).to_be_visible()
+    expect(page.locator("#left-out")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone(open_page, scheme):
     page = open_page(viewport={"width": 375, "height": 800}, color_scheme=scheme)
@@ -225,7 +236,7 @@ def test_a_reply_is_text_and_never_runs(open_page, attack):
     assert page.evaluate("window.ran") is None
     assert page.locator("#text").evaluate("e => e.textContent") == attack
     assert page.locator("#text").evaluate(
-        "e => [...e.children].every(child => child.tagName === 'MARK')"
+        "e => [...e.children].every(child => child.matches('mark, .left-out'))"
     )
 
 

@@ -176,3 +176,17 @@ def test_other_statuses_are_not_tried_again(scripted):
     url, _ = scripted((200, {}, ["no object"]))
     with Client(url) as client, pytest.raises(ServiceError):
         client.label(REPLY)
+
+
+def test_the_format_goes_along(client, classifier):
+    mail = "so sorry\n> thank you"
+    assert client.label(mail) == classifier.classify(mail)
+    assert client.label(mail, format="text") == classifier.classify(mail, format="text")
+    [many] = client.label_many([mail], format="text")
+    assert many.skipped == ()
+    assert client.explain(mail).reading.skipped == client.label(mail).skipped
+    with pytest.raises(InputError) as caught:
+        client.label("> thank you")
+    assert caught.value.code == "reply_only_quotes"
+    with pytest.raises(InputError, match="format"):
+        client.label_many([mail], format="pdf")

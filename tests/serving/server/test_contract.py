@@ -88,6 +88,13 @@ def test_lone_surrogates_are_read_and_come_back(http):
         ({"reply": "a", "context": "x" * 2001}, "/context", "context_too_long"),
         ({"reply": "a", "context": 1}, "/context", "context_not_text"),
         ({"reply": "a", "extra": 1}, "", "field_unknown"),
+        ({"reply": "a", "format": "pdf"}, "/format", "format_unknown"),
+        ({"reply": "> thanks", "format": "email"}, "/reply", "reply_only_quotes"),
+        (
+            {"reply": "Agent: I am here. Customer: my parcel is late."},
+            "/reply",
+            "reply_is_transcript",
+        ),
         ({"reply": "a", "items": []}, "", "field_wrong"),
         ({"items": {"reply": "a"}}, "/items", "field_wrong"),
         ([{"reply": "a"}], "", "field_wrong"),
@@ -419,3 +426,14 @@ def test_a_receipt_is_given_where_it_is_asked_for(http, classifier):
     assert plain == answer["reading"]
     wrong = http.post("/v1/label?explain=1", json=sent)
     assert "true or false" in problem(wrong, 422, "field_wrong")["detail"]
+
+
+def test_a_receipt_of_a_mail_counts_in_its_original(http, classifier):
+    mail = "> my parcel is late\n\nI am <b>so</b> sorry,&nbsp;friend."
+    receipt = http.post("/v1/label?explain=true", json={"reply": mail}).raise_for_status().json()
+    assert receipt["reading"] == classifier.classify(mail).to_dict()
+    assert {each["why"] for each in receipt["unread"]} == {"quoted", "markup"}
+    for label in receipt["labels"]["strategies"].values():
+        for token in label["tokens"]:
+            assert mail[token["start"] : token["end"]] == token["text"]
+    assert receipt["labels"]["strategies"]["apology"]["tokens"][0]["text"] == "sorry"

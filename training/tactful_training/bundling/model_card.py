@@ -46,7 +46,10 @@ _LIMITS = """\
 - Thresholds and calibration were fitted on the validation split, so figures on that split flatter;
   those on the test split are the ones to quote.
 - Evidence is what the model looked at, marked to resemble what annotators marked. It is not an
-  explanation of the reply."""
+  explanation of the reply.
+- What is not the agent's words (quoted messages, signatures, footers, markup, addresses) is left
+  out before it reads and named in `skipped`; a transcript of several speakers is refused. Text that
+  does not look like English is told as `language_doubtful`."""
 
 
 @dataclass(frozen=True)

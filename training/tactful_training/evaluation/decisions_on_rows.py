@@ -104,7 +104,8 @@ def answers_by(
         tasks: those of the bundle's tasks that count; all of them by default.
         follow: sees the readings as they come, to show progress.
     """
-    readings = classifier.classify_many((row.reply, row.context) for row in rows)
+    # As they stand, as training learned from them: the labels were given to the whole text.
+    readings = classifier.classify_many(((row.reply, row.context) for row in rows), format="text")
     return answers_of(follow(readings), rows, classifier.engine.heads, tasks)
 
 

@@ -1,0 +1,94 @@
+"""Lines that stand under (or above) every mail: legal footers, banners, notes of ticket systems."""
+
+from __future__ import annotations
+
+import re
+
+from tactful.own_words.quoted_messages import Marks
+
+_FOOTER = re.compile(
+    r"this (?:e-?mail|message|communication"
+    r"|transmission)(?: message)?(?:,? \(?(?:and|including|together|with|or|any|all|its|files"
+    r"|attachments?|transmitted|it)\b(?:\(s\))?\)?)*,?"
+    r" (?:is|are|may be|may contain|contains?|is intended|are intended) (?:\w+ ){0,6}?"
+    r"(?:confidential|privileged|intended|proprietary)"
+    r"|\bconfidentiality (?:notice|note|statement)|\b(?:legal )?disclaimer ?:"
+    r"|\bintended (?:solely|only|exclusively) for (?:the|use)"
+    r"|\bif you (?:are|were) not the (?:intended|named|correct) (?:recipient|addressee)"
+    r"|\b(?:received|have received) this (?:e-?mail|message|communication)(?: \w+)? (?:in error|by"
+    r" mistake)|\bthink before (?:you print|printing)"
+    r"|\bconsider the environment before printing"
+    r"|\bregistered in (?:england|scotland|wales|ireland)"
+    r"|\bregistered (?:office|address) ?:|\bcompany (?:registration )?(?:no\b|number)\.? ?:? ?\d"
+    r"|\bvat (?:no|number|reg(?:istration)?)\.? ?:? ?(?:no\.? ?)?[a-z]{0,3} ?\d{6}"
+    r"|\ball rights reserved|(?:©|\(c\)|copyright) ?\d{4}"
+    r"|\byou(?:'re| are| have)? (?:receiving|received|are receiving|getting) this"
+    r" (?:e-?mail|message|notification) (?:because|as|since)"
+    r"|\bto (?:unsubscribe|stop receiving"
+    r"|opt out)(?: \w+){0,6},? (?:click|please click|reply|visit)"
+    r"|^unsubscribe\b|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)\b"
+    r"|\bthis (?:e-?mail|message) is a service from|\bdelivered by zendesk|^powered by \w+"
+    r"|\bthis (?:e-?mail|message) (?:was|has been) (?:sent to|scanned|checked)"
+    r"|\bvirus-?free\b|\b(?:this is an automated|automatically generated) (?:e-?mail|message)"
+    r"|\bplease do not reply (?:directly )?to this (?:automated |automatic )?(?:e-?mail|message)"
+    r"|^\W{0,3}(?:external|caution|warning)\W{1,3}.{0,20}(?:this )?(?:e-?mail|message)"
+    r" (?:originated|came|is|comes) (?:from )?(?:outside|external)"
+    r"|^\[?external(?: e-?mail| sender)?\]?$"
+    r"|\bdiese e-?mail (?:und|enthält|kann|ist).{0,80}vertraulich"
+    r"|\bce (?:message|courriel|mail)\b.{0,120}confidentiel"
+    r"|\beste (?:mensaje|correo)\b.{0,120}confidencial"
+    r"|^(?:follow us|connect with us|find us)(?: on)?\b.{0,80}$"
+    r"|^(?:privacy policy|terms of (?:service|use)|help cent(?:er|re)|contact us)"
+    r"(?: ?[|•·,] ?.{0,120})$"
+    r"|^your (?:request|ticket) \(?#?\w+\)? has been (?:updated|solved|received|closed)",
+    re.IGNORECASE,
+)
+# Each footer has one of these: most lines need no closer look.
+_HINTS = (
+    *("confiden", "privileg", "proprietary", "disclaim", "intended", "addressee", "error"),
+    *("mistake", "printing", "registered", "company", "vat ", "rights reserved", "©", "(c)"),
+    *("copyright", "because", " since", " as ", "unsubscribe", "to stop", "opt out", "zendesk"),
+    *("powered by", "scanned", "checked", "sent to", "automatic", "automated", "not reply"),
+    *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
+    *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request"),
+    *("your ticket", "you print", "outside"),
+)
+_SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
+_DECORATION = re.compile(r"[-_=*~—#]{3,}$")
+
+
+def mark_standing(marks: Marks) -> None:
+    """Find legal footers and the like; each goes from its sentence to the end of its paragraph."""
+    lines = marks.lines
+    index = 0
+    while index < len(lines):
+        cut = _footer(lines[index].words) if marks.is_own(index) else -1
+        if cut < 0:
+            index += 1
+            continue
+        line = lines[index]
+        stop = index + 1
+        while stop < len(lines) and lines[stop].words and marks.whys[stop] is None:
+            stop += 1
+        marks.leave_out(index, stop, "footer")
+        if cut > 0:
+            place = marks.text.index(line.words, line.start, line.end) if line.words else line.start
+            marks.cuts[index] = place + cut
+        above = index - 1
+        while above >= 0 and not lines[above].words:
+            above -= 1
+        if cut == 0 and above >= 0 and _DECORATION.match(lines[above].words):
+            marks.leave_out(above, above + 1, marks.whys[above] or "footer")
+        index = stop
+
+
+def _footer(words: str) -> int:
+    """Where in a line a footer begins; -1 for nowhere."""
+    lower = words.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return -1
+    found = _FOOTER.search(words)
+    if found is None:
+        return -1
+    ends = [end.end() for end in _SENTENCE_END.finditer(words, 0, found.start())]
+    return ends[-1] if ends else 0

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tactful import Classifier, InputError
+from tactful.own_words.formats import FORMATS, Format
+from tactful.own_words.preparation import OwnWords, prepare
+from tactful.own_words.traced_text import WHYS, Skipped
+
+CASES = yaml.safe_load(Path(__file__).with_name("reply_cases.yaml").read_text("utf-8"))
+SHIPPED = Path(__file__).parents[3] / "data_cards" / "support_replies"
+
+
+def unmarked(text: str) -> tuple[str, list[bool]]:
+    """A case's reply, and for each character whether it is the agent's."""
+    reply, own, inside = [], [], False
+    for letter in text:
+        if letter in "⟦⟧":
+            inside = letter == "⟦"
+        else:
+            reply.append(letter)
+            own.append(inside)
+    return "".join(reply), own
+
+
+def skipped(reply: str, format: Format = "auto") -> tuple[Skipped, ...]:
+    prepared = prepare(reply, None, format)
+    return prepared.skipped if isinstance(prepared, OwnWords) else ()
+
+
+def left(reply: str, format: Format = "auto") -> str:
+    """What is read, line breaks and runs of spaces as one space."""
+    prepared = prepare(reply, None, format)
+    text = prepared.traced.text if isinstance(prepared, OwnWords) else prepared[0]
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_the_agents_words_are_read_and_no_others(case: dict[str, Any]) -> None:
+    reply, own = unmarked(case["reply"])
+    stretches = skipped(reply)
+    out = [any(s.start <= place < s.end for s in stretches) for place in range(len(reply))]
+    for is_own, is_out, letter in zip(own, out, reply, strict=True):
+        if letter.isalnum():
+            assert is_own is not is_out, reply
+    assert {stretch.why for stretch in stretches} >= set(case["why"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_no_evidence_stands_in_what_was_left_out(
+    classifier: Classifier, case: dict[str, Any]
+) -> None:
+    reply, _ = unmarked(case["reply"])
+    reading = classifier.classify(reply)
+    for task in reading.labels:
+        for label in reading.decided(task):
+            for span in label.evidence:
+                assert reply[span.start : span.end] == span.text
+                for stretch in reading.skipped:
+                    assert span.end <= stretch.start or stretch.end <= span.start
+
+
+def test_words_of_the_customer_change_nothing(classifier: Classifier) -> None:
+    own = "The parcel is late."
+    mail = (
+        f"{own}\n\nOn Mon, Nov 3, 2025 at 10:32 AM Jane <j@example.com> wrote:\n> So sorry, thanks!"
+    )
+    alone, read = classifier.classify(own), classifier.classify(mail)
+    assert read.labels == alone.labels
+    assert read.scores == alone.scores
+    assert read.to_dict()["skipped"] == [{"start": 21, "end": len(mail), "why": "quoted"}]
+    whole = classifier.classify(mail, format="text")
+    assert "apology" in [label.label for label in whole.strategies]
+    assert whole.skipped == ()
+
+
+def test_the_shipped_replies_are_read_as_they_stand() -> None:
+    for file in sorted(SHIPPED.glob("*.jsonl")):
+        for line in file.read_text("utf-8").splitlines():
+            reply = json.loads(line)["reply"]
+            # A few quote the customer with a mark, as writers in forums do; no other is touched.
+            if not reply.startswith(">"):
+                assert prepare(reply, "context") == (reply, "context")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Open Settings > Privacy, then press the <Save> button & wait.",
+        ">:( that should not happen, I'm sorry!",
+        "Two things:\n- the lamp is ready\n- the shade follows -- tomorrow\n\nBest,\nAna",
+        "From: Porto\nTo: Lisbon\nDate: 3 November\n\nYour seats are booked.",
+        "As you wrote on Monday: the parcel was open. We send a new one.",
+        "Call us on +44 20 7946 0123, we are there until six.",
+        "Is 3 < 5 and 7 > 4? Yes & no.",
+        "Write to help@lumen.example, that is the quickest way.",
+        "Total: 20\nShipping: 3\nOrder: 17\nNote: paid",
+        "Thanks,\nThe Lumen Team",
+        "---\nThe first part.\n---\nThe second part.",
+        "[Name], your request is confirmed.",
+        "<3 thank you!",
+    ],
+)
+def test_ordinary_replies_are_left_alone(reply: str) -> None:
+    assert prepare(reply, None) == (reply, None)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "> You never answered me.\n> I am furious.",
+        "> Where is it?",
+        "On Mon, Nov 3, 2025 at 10:32 AM Jane <jane@example.com> wrote:\n\nI'm so sorry.",
+        "-----Original Message-----\nFrom: Jane\nSubject: Hi\n\nThanks!",
+        "<p></p><br>&nbsp;<div>\u200b</div>",
+        "<blockquote>sorry, thank you</blockquote>",
+        "<style>p { color: red }</style><script>sorry()</script>",
+        "-- \nAna Silva\nCustomer Care | Lumen Ltd\n+44 20 7946 0123",
+        "https://lumen.example/sorry",
+        "Sent from my iPhone",
+        "This email and any attachments are confidential and intended solely for the addressee.",
+    ],
+)
+def test_a_reply_without_words_of_the_agent(classifier: Classifier, reply: str) -> None:
+    with pytest.raises(InputError, match="no words of the agent") as caught:
+        classifier.classify(reply)
+    assert caught.value.code == "reply_only_quotes"
+    assert classifier.classify(reply, format="text").skipped == ()
+    [error] = classifier.classify_many([reply], errors="return")
+    assert isinstance(error, InputError)
+    assert (error.code, error.index) == ("reply_only_quotes", 0)
+
+
+def test_a_format_says_what_to_look_for() -> None:
+    reply = "Press <b>Save</b>.\n> thank you"
+    assert skipped(reply, "text") == ()
+    assert [stretch.why for stretch in skipped(reply, "email")] == ["quoted"]
+    assert [stretch.why for stretch in skipped(reply, "html")] == ["markup", "markup", "quoted"]
+    assert skipped(reply) == skipped(reply, "html")
+    with pytest.raises(InputError, match="'auto', 'text', 'email', 'html'"):
+        Classifier.classify(None, "a", format="pdf")  # type: ignore[arg-type]
+
+
+def test_an_entity_is_read_as_what_it_means(classifier: Classifier) -> None:
+    reply = "I&#39;m <b>so</b> sorry &amp; glad &lt;3"
+    assert left(reply) == "I'm so sorry & glad <3"
+    [apology] = [
+        label for label in classifier.classify(reply).strategies if label.label == "apology"
+    ]
+    assert "sorry" in " ".join(span.text for span in apology.evidence)
+    for none in ("Terms &; &#xZZ; &nosuch; &#;", "Yes & no; so be it"):
+        assert prepare(none, None) == (none, None)
+
+
+def test_a_close_in_a_marked_signature_is_kept() -> None:
+    assert left("Done.\n-- \nWarm regards,\nAna Silva\nSupport Agent\n+1 555 010 9999") == (
+        "Done. Warm regards, Ana Silva"
+    )
+    html = '<p>Done.</p><div class="gmail_signature">Best,<br>Ana<br>Sales Manager<br>Lumen</div>'
+    assert left(html) == "Done. Best, Ana"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<div>" * 12_000 + "the parcel" + "</div>" * 12_000,
+        "<blockquote>" * 50 + "thanks" + "</blockquote>" * 50 + "the parcel" * 6_000,
+        "the parcel " + '<a href="' * 12_000,
+        "the parcel " + "<a b='>\" " * 12_000,
+        "the parcel " + "<!--" * 20_000,
+        "the parcel <b>x</b>" + "<script>" * 12_000,
+        "the parcel " + "&amp" * 20_000 + "<br>",
+        "the parcel\n" + "> " * 40_000,
+        "the parcel\n" + "On Monday 3 wrote " * 6_000,
+        "the parcel\n" + ("On 3 Nov 2025, at 10:32 Jane\n<a@b.example> said\n" * 2_000),
+        "the parcel\n" + "From: a@b.example\n" * 6_000,
+        "the parcel" + " http://a" * 12_000,
+        "the parcel" + "https://" * 12_000,
+        "the parcel" + "(" * 60_000,
+        "the parcel\n" + "-" * 100_000,
+        "the parcel\n" + "_ " * 50_000,
+        "the parcel " + "Agent " * 16_000 + ":",
+        "the parcel\n" + "Ana: 10:32 " * 10_000,
+        "the parcel\n" + "Best,\nAna\n+1 555 010 9999\n" * 4_000,
+        "the parcel\n" + "-- \nAna\n" * 10_000,
+        "the parcel\n" + "this e-mail and any attachments " * 4_000,
+        "the parcel\n" + "[image" * 16_000 + "ref:" * 10_000,
+        "the parcel <p>x</p> " + '<div class="gmail_quote">forwarded message<blockquote>' * 2_000,
+    ],
+    ids=range(23),
+)
+def test_nonsense_made_to_be_slow_ends(reply: str) -> None:
+    # Whatever it is taken for, it ends.
+    with contextlib.suppress(InputError):
+        assert left(reply).startswith("the parcel")
+
+
+MARKS = [
+    "\n", "\n> ", " <b>", "</b>", "<br>", "<blockquote>", "</blockquote>", "</div>",
+    "<div class='gmail_quote'>", "<p", ">", '"', "&amp;", "&#128578;", "&nbsp;",
+    "https://a.example/b ", "\n-- \n",
+    "\nOn 3 Nov 2025 at 10:32, J <j@b.example> wrote:\n", "\nBest regards,\nAna\n", "<!--", "-->",
+    "\nSupport Team | Lumen Ltd\n", "\n\n", "\u202eשלום\u202c", "👩‍👩‍👧", "\ud800", "\x00", "İ",
+    "<script>", "</script>", "sorry", "thank you", " the parcel. ",
+    "This e-mail is confidential.", "\r\n",
+    "<span style='display:none'>", "</span>", "\nSent from my iPhone\n", "Agent: ", "[10:32] ",
+]  # fmt: skip
+mail = st.lists(st.sampled_from(MARKS) | st.text(max_size=6), max_size=30).map("".join)
+
+
+@settings(deadline=None, max_examples=300)
+@given(reply=mail, format=st.sampled_from(FORMATS))
+def test_every_character_is_read_where_it_stands_or_left_out(reply: str, format: Format) -> None:
+    try:
+        prepared = prepare(reply, None, format)
+    except InputError:
+        return
+    if not isinstance(prepared, OwnWords):
+        assert prepared == (reply, None)
+        return
+    assert format != "text"
+    before = 0
+    for stretch in prepared.skipped:
+        assert before <= stretch.start < stretch.end <= len(reply)
+        assert stretch.why in WHYS
+        before = stretch.end
+    text, traced = prepared.traced.text, prepared.traced
+    for place, letter in enumerate(text):
+        originals = traced.originals(place, place + 1)
+        for start, end in originals:
+            # White space between two stretches of one kind stands in both: it is nobody's word.
+            assert letter.isspace() or all(
+                s.end <= start or end <= s.start for s in prepared.skipped
+            )
+            source = reply[start:end]
+            assert source == letter or source.startswith("&") or (source + letter).isspace()
+        assert originals or letter.isspace()
+    whole = [
+        place for first, last in traced.originals(0, len(text)) for place in range(first, last)
+    ]
+    out = [place for s in prepared.skipped for place in range(s.start, s.end)]
+    assert sorted({*whole, *out}) == list(range(len(reply)))
+
+
+@settings(deadline=None, max_examples=100)
+@given(reply=mail)
+def test_a_reading_of_any_mail_quotes_its_original(classifier: Classifier, reply: str) -> None:
+    try:
+        reading = classifier.classify(reply)
+    except InputError:
+        return
+    for task in reading.labels:
+        for label in reading.decided(task):
+            for span in label.evidence:
+                assert reply[span.start : span.end] == span.text != ""
+                for stretch in reading.skipped:
+                    assert span.end <= stretch.start or stretch.end <= span.start

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from tactful import Classifier, InputError
+from tactful.own_words.transcripts import speakers_of
+
+TALKS = {
+    "roles": "Customer: Where is my parcel?\nAgent: I'm so sorry, it leaves today.",
+    "one line": "Agent: Hello, how can I help? Customer: My parcel never came. Agent: So sorry!",
+    "capitals": "AGENT: Thanks for waiting.\nCUSTOMER: no problem at all",
+    "bold": "**Agent:** Thanks for waiting.\n**Customer:** no problem at all",
+    "names in brackets": "Agent (Ana): Thanks for waiting.\nCustomer (Jane): no problem at all",
+    "time in brackets": "[10:32] Ana: Hello Jane\n[10:33] Jane: hi",
+    "time with seconds": "10:32:05 AM Ana: Hello Jane\n10:33:10 AM Jane: hi",
+    "round brackets": "(10:32:05) Visitor 4821: hello?\n(10:33:10) Ana: Hello",
+    "time after the name": "Ana (10:32): Hello Jane\nJane (10:33): hi",
+    "whatsapp": "03/11/2025, 10:32 - Ana: Hello Jane\n03/11/2025, 10:33 - Jane: hi",
+    "irc": "[10:32] <Ana> hello\n[10:33] <Jane> hi there",
+    "slack": "Ana Silva  10:32 AM\nHello Jane, it leaves today.\n\nJane Doe  10:33 AM\nThanks!",
+    "ticket history": "Ana Silva (Lumen)\nNov 3, 2025, 10:32\n\nIt leaves today.\n\nJane Doe\n"
+    "Nov 2, 2025, 09:15\n\nWhere is it?",
+    "names": "Ana: Hello Jane, how are you?\nJane: fine thanks\nAna: Good to hear.",
+    "you": "You: Where is my parcel?\nAna: I'm so sorry, it leaves today.",
+    "bot": "Bot: Hi! What can I do?\nUser: I want to talk to a person",
+    "said": "Jane said:\nWhere is my parcel?\nAna said:\nIt leaves today.\nJane said:\nThanks.",
+    "teams": "[4/11 09:11] Silva, Ana\nHello Jane\n[4/11 09:12] Doe, Jane\nhi",
+    "dashes": "Agent - Hello there, how are you?\nCustomer - It broke yesterday.",
+    "brackets": "[Agent] Hello there, how are you?\n[Customer] It broke yesterday.",
+    "two lines": "Jane: I never got it!\nAna: I'm so sorry about that.",
+    "phone call": "Speaker 1: Thank you for calling.\nSpeaker 2: My phone is broken.",
+    "iso time": "2025-11-04T09:11:02Z Ana: Hello\n2025-11-04T09:12:02Z Jane: hi",
+    "german": "Kunde: Wo ist mein Paket? Ich warte.\nMitarbeiter: Es geht heute raus, bis bald.",
+}
+
+
+@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS.keys())
+def test_a_talk_is_refused_with_what_to_do(classifier: Classifier, talk: str) -> None:
+    assert len(speakers_of(talk)) > 1
+    with pytest.raises(InputError, match="each turn of the agent as a reply of its own") as caught:
+        classifier.classify(talk)
+    assert caught.value.code == "reply_is_transcript"
+    assert classifier.classify(talk, format="text").scores
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Agent: I'm so sorry, it leaves today.",
+        "[10:32] Ana: Hello\n[10:33] Ana: It leaves today.",
+        "Customer: Jane Doe\nAgent: Ana\nOrder: 17\n\nYour lamp was repaired.",
+        "Note: the shop is closed.\nTip: use the app.\nNote: it is free.",
+        "Step 1: open the lid. Step 2: press the button. Step 1: again.",
+        "Q: Is it free?\nA: Yes.\nQ: For how long?\nA: A month.",
+        "Opening hours:\nMonday: 9:00 - 17:00\nTuesday: 9:00 - 17:00\nSunday: closed",
+        "Your flight leaves at 10:32, and at 11:05 you land in Porto: gate 7.",
+        "Two options:\nRed: it ships today.\nBlue: it ships on Friday.\nYour choice!",
+        "[10:32] Parcel left Porto\n[11:40] Parcel reached Lisbon",
+        "Options (agent) - see below.\nThe agent - Ana - will call.",
+        "Your agent: Ana. Your customer number: 17.",
+        "Here is what I found: the parcel is in Porto. Good news: it leaves today.",
+        "Support: 9 to 5\nPhone: +44 20 7946 0123",
+        "10:32 the parcel left Porto\n11:40 the parcel reached Lisbon",
+    ],
+)
+def test_one_voice_is_no_talk(reply: str) -> None:
+    assert speakers_of(reply) == ()
