@@ -136,8 +136,9 @@ def test_a_file_may_speak_of_some_labels_only(inputs: TrainingInputs, tmp_path: 
     del partial["tokens"], partial["evidence"]
     path.write_text(json.dumps(partial) + "\n")
     [soft] = read_soft_labels(path, inputs.rows["train"], inputs.tasks).rows.values()
-    assert soft.logits[0] == pytest.approx(np.log(1 / 3))
-    assert np.isnan(soft.logits[1:]).all()
+    column = inputs.tasks.columns["moves", "sorry"]
+    assert soft.logits[column] == pytest.approx(np.log(1 / 3))
+    assert np.isnan(np.delete(soft.logits, column)).all()
     assert np.isnan(soft.at(np.array([[0, 2]], np.int32))).all()
 
 

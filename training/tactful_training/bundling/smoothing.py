@@ -20,7 +20,7 @@ from onnx import NodeProto, helper, numpy_helper
 from tactful.reading.decisions import Floats
 from tactful_training.bundling.quantisation import Graph
 
-STRENGTH = 0.5
+STRENGTH = 0.9
 """What share of the unevenness goes from activations into weights; Xiao et al. recommend a half."""
 _LEAST = 1e-5
 _VALUE = 2  # among the inputs of attention: query, key, value, bias
@@ -65,14 +65,14 @@ class _Smoother:
             if maker is None or not products:
                 continue
             factors = self._factors(channels, products)
-            if maker.op_type == "LayerNormalization" and self._own(*maker.input[1:]):
+            if maker.op_type == "LayerNormalization" and len(maker.input) == 3:
                 self._divide_norm(maker, products, factors)
             elif maker.op_type == "MultiHeadAttention" and (made := self._values(maker)):
                 self._divide_values(maker, made, factors)
             else:
                 continue
             for node in products:
-                self._scale(node.input[1], factors[:, None])
+                self._scale(node, 1, factors[:, None])
         return self._model
 
     def _factors(self, channels: Floats, products: list[NodeProto]) -> Floats:
@@ -91,8 +91,8 @@ class _Smoother:
             for node in self._graph.users[name]
             if not any(node is product for product in products)
         ]
-        for constant in norm.input[1:]:
-            self._scale(constant, 1 / factors)
+        for index in (1, 2):
+            self._scale(norm, index, 1 / factors)
         if not others:
             return
         again, wide = f"{name}/smoothing", f"{name}/whole"
@@ -101,33 +101,36 @@ class _Smoother:
             for index, given in enumerate(node.input):
                 if given == name:
                     node.input[index] = wide
-        at = next(i for i, node in enumerate(self._model.graph.node) if node is norm or (
-            node.output and node.output[0] == name
-        ))  # fmt: skip
+        made_by = [list(node.output)[:1] == [name] for node in self._model.graph.node]
         multiply = helper.make_node("Mul", [name, again], [wide], f"{name}/smoothing/Mul")
-        self._model.graph.node.insert(at + 1, multiply)
+        self._model.graph.node.insert(made_by.index(True) + 1, multiply)
 
     def _values(self, attention: NodeProto) -> NodeProto | None:
         """The product behind the values of attention, where nothing else uses them."""
         made = self._makers.get(attention.input[_VALUE])
         if made is None or made.op_type != "MatMul" or len(self._graph.users[made.output[0]]) != 1:
             return None
-        return made if self._own(made.input[1]) and self._own(attention.input[_BIAS]) else None
+        constant = self._graph.constants
+        return made if made.input[1] in constant and attention.input[_BIAS] in constant else None
 
     def _divide_values(self, attention: NodeProto, made: NodeProto, factors: Floats) -> None:
-        self._scale(made.input[1], 1 / factors[None, :])
+        self._scale(made, 1, 1 / factors[None, :])
         kept = np.ones(2 * len(factors), dtype=np.float32)  # of queries and keys
-        self._scale(attention.input[_BIAS], np.concatenate([kept, 1 / factors]))
-
-    def _own(self, *names: str) -> bool:
-        """Whether these are constants that only one operator uses."""
-        return all(
-            name in self._graph.constants and len(self._graph.users[name]) == 1 for name in names
-        )
+        self._scale(attention, _BIAS, np.concatenate([kept, 1 / factors]))
 
     def _value(self, name: str) -> NDArray[np.float32]:
         return numpy_helper.to_array(self._graph.constants[name])
 
-    def _scale(self, name: str, factors: NDArray[Any]) -> None:
+    def _scale(self, node: NodeProto, index: int, factors: NDArray[Any]) -> None:
+        """Scale a constant that a node takes in; one that others take as well stays for them."""
+        name = node.input[index]
         scaled = (self._value(name) * factors).astype(np.float32)
-        self._graph.constants[name].CopyFrom(numpy_helper.from_array(scaled, name))
+        if len(self._graph.users[name]) == 1:
+            self._graph.constants[name].CopyFrom(numpy_helper.from_array(scaled, name))
+            return
+        own = f"{node.output[0]}/{index}/smoothed"
+        tensor = self._model.graph.initializer.add()
+        tensor.CopyFrom(numpy_helper.from_array(scaled, own))
+        self._graph.users[name] = [each for each in self._graph.users[name] if each is not node]
+        self._graph.users[own], self._graph.constants[own] = [node], tensor
+        node.input[index] = own

@@ -203,7 +203,9 @@ def ask_once(teacher: Teacher, rows: Sequence[Row], cache: Path) -> list[SoftLab
     }
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_file(cache, safetensors.numpy.save(arrays, metadata=identity))
+        # Written row by row, in whatever order memory holds them.
+        content = {name: np.ascontiguousarray(each) for name, each in arrays.items()}
+        write_file(cache, safetensors.numpy.save(content, metadata=identity))
     except OSError as error:
         raise EncoderError(f"the teacher's answers cannot be kept in {cache}: {error}") from error
     return soft
