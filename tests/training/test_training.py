@@ -305,3 +305,44 @@ def test_a_work_folder_of_another_run_is_not_resumed(workplace: Path) -> None:
         assert not work.resumed
         assert work.state.tracking_run is None
         assert not (work.path / "leftover").exists()
+
+
+def test_several_data_sets_are_trained_together_and_measured_apart(
+    make_config: Make, workplace: Path, data_set: Path, data_set_writer: Callable[..., Path]
+) -> None:
+    own = {
+        split: [
+            {"id": f"{n}", "reply": f"we are sorry {split} {n}", "labels": {"moves": ["sorry"]}}
+            for n in range(8)
+        ]
+        for split in ("train", "validation", "test")
+    }
+    tasks = [{"name": "moves", "kind": "multilabel", "labels": ["sorry", "thanks", "question"]}]
+    tasks[0]["labels"] = dict.fromkeys(tasks[0]["labels"], "")
+    mine = data_set_writer(workplace / "mine", own, tasks)
+    card = mine / "README.md"
+    card.write_text(card.read_text("utf-8").replace("---\n", "---\nversion: 1.2.0\n", 1), "utf-8")
+    folders = f"[{data_set}, {{folder: {mine}, weight: 3}}]"
+    result, said = run(
+        make_config(data__folder=folders, training__epochs=1), workplace / "models/both"
+    )
+
+    assert f"data set {data_set}, {mine}: 104 train, 56 validation, 56 test rows" in said
+    sizes = {name: each.n for name, each in result.evaluations.items()}
+    assert sizes == {"validation": 56, "test_moves": 48, "test_mine": 8, "test": 56}
+    assert set(result.evaluations["test_mine"].tasks) == {"moves"}
+    manifest = Classifier.load(workplace / "models/both").bundle.manifest
+    assert manifest["data"]["sets"] == [
+        {"name": "moves", "version": None, "weight": 1.0},
+        {"name": "mine", "version": "1.2.0", "weight": 3.0},
+    ]
+    assert set(manifest["metrics"]) == set(sizes)
+    card_text = (workplace / "models/both/README.md").read_text("utf-8")
+    assert (
+        "mine, version 1.2.0: 8 train, 8 validation, 8 test rows, each train row with weight 3"
+        in (card_text)
+    )
+    [tracked] = runs_of(workplace)
+    assert tracked.data.params["data.version.mine"] == "1.2.0"
+    assert tracked.data.metrics["test_mine/n"] == 8
+    assert len(tracked.inputs.dataset_inputs) == 6

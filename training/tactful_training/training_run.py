@@ -55,8 +55,8 @@ class TrainingResult:
     Attributes:
         out: the bundle's folder.
         bundle: its id.
-        evaluations: what was measured on ``validation`` and ``test``, and of the fp32 form on
-            ``fp32_test`` where another one ships.
+        evaluations: what was measured on ``validation`` and ``test``, of the fp32 form on
+            ``fp32_test`` where another one ships, and on ``test_NAME`` of each of several sets.
         inputs: what it was trained on.
         tracking_uri: the MLflow store.
         tracking_run: the MLflow run; None where none could be opened.
@@ -142,7 +142,13 @@ def begin(
     """Say what is trained on what, and open the MLflow run."""
     sizes = ", ".join(f"{len(rows)} {split}" for split, rows in inputs.rows.items())
     tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in inputs.tasks)
-    say(console, f"data set {inputs.data.folder}: {sizes} rows; {tasks}")
+    say(console, f"data set {inputs.data.places}: {sizes} rows; {tasks}")
+    if inputs.left_out:
+        warn(
+            console,
+            f"{len(inputs.left_out)} train rows are left out, since another data set measures on "
+            f"the same words; the first: {inputs.left_out[0]}",
+        )
     say(console, f"encoder {inputs.encoder.name}, weights {inputs.encoder.sha256[:12]}")
     for line in weights_without_task(config, inputs.tasks):
         warn(console, line)
@@ -188,6 +194,7 @@ def fit_weights(
         inputs.rows["train"],
         inputs.encoding,
         inputs.tasks,
+        weights=inputs.weights,
         context_dropout=config.training.context_dropout,
         token_dropout=config.training.token_dropout,
         mask_id=inputs.mask_id(config),
@@ -260,8 +267,9 @@ def evaluate(
 ) -> dict[str, Evaluation]:
     """Measure the model as it will be served, with its decisions and evidence.
 
-    Where it is quantised, ``fp32_test`` says what that costs. The resamples are those of
-    ``tactful evaluate``, whatever seed the training has.
+    Where it is quantised, ``fp32_test`` says what that costs; where there are several data sets,
+    ``test_NAME`` speaks of each. The resamples are those of ``tactful evaluate``, whatever seed the
+    training has.
     """
     resamples = config.evaluation.resamples
 
@@ -273,7 +281,13 @@ def evaluate(
     fp32 = choice.measured[0]
     if choice.shipped is not fp32:
         measured["fp32_test"] = on_test(fp32.as_served(inputs.encoder.tokenizer))
-    measured["test"] = on_test(engine)  # last: what the model card speaks of
+    test = on_test(engine)
+    if len(inputs.data.members) > 1:
+        for name, at in inputs.of_sets("test").items():
+            of_set = test.answers.part(list(at))
+            if not np.isnan(of_set.truth).all():
+                measured[f"test_{name}"] = evaluate_answers(of_set, resamples=resamples)
+    measured["test"] = test  # last: what the model card speaks of
     return measured
 
 

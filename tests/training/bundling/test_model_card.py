@@ -18,6 +18,7 @@ from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.config.config_schema import Config
 from tactful_training.data.data_card import Card
 from tactful_training.data.data_set import load_data_set
+from tactful_training.data.joined_sets import join_sets
 from tactful_training.data.labelled_row import targets
 from tactful_training.evaluation.bundle_evaluation import evaluate_answers
 from tactful_training.evaluation.decisions_on_rows import Answers
@@ -55,7 +56,9 @@ def record(make_config: Callable[..., Config], data_set: Path) -> RunRecord:
     )
     encoder = EncoderSource("tests/tiny", data_set, "ab" * 32)
     rows = {split: data.split(split) for split in ("train", "validation", "test")}
-    inputs = TrainingInputs(data, rows, encoder, None)  # type: ignore[arg-type]
+    joined = join_sets([(data, 1.0)])
+    sizes = {split: (len(some),) for split, some in rows.items()}
+    inputs = TrainingInputs(joined, rows, sizes, encoder, None)  # type: ignore[arg-type]
     return RunRecord(
         config=make_config(),
         inputs=inputs,
@@ -85,7 +88,7 @@ def test_the_card_is_filled_from_the_run(record: RunRecord) -> None:
     stated = yaml.safe_load(front_matter)
     assert stated["license"] == "cc0-1.0"
     assert stated["base_model"] == "tests/tiny"
-    assert stated["datasets"] == [record.inputs.data.folder.name]
+    assert stated["datasets"] == [record.inputs.data.name]
     for part in (
         "# tactful 0.1.0",
         "not the person who wrote it",
@@ -126,18 +129,19 @@ def test_the_hub_reads_the_figures_of_the_test_split(record: RunRecord) -> None:
 
 
 def with_card(record: RunRecord, card: Card) -> RunRecord:
-    data = replace(record.inputs.data, card=card)
-    return replace(record, inputs=replace(record.inputs, data=data))
+    joined = record.inputs.data
+    member = replace(joined.members[0], data=replace(joined.members[0].data, card=card))
+    return replace(record, inputs=replace(record.inputs, data=replace(joined, members=(member,))))
 
 
 def test_labels_made_by_language_models_are_called_so(record: RunRecord) -> None:
     stated: dict[str, Any] = {
-        **record.inputs.data.card.front_matter,
+        **record.inputs.data.front_matter,
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "pretty_name": "Some replies",
     }
-    card = replace(record.inputs.data.card, front_matter=stated)
+    card = replace(record.inputs.data.members[0].data.card, front_matter=stated)
     text = model_card(with_card(record, card))
     assert "Some replies: 96 train" in text
     assert "All labels and marked words were made by language models, not by people" in text
@@ -148,13 +152,13 @@ def test_tags_and_licence_are_those_of_the_data(record: RunRecord) -> None:
     assert yaml.safe_load(text.split("---")[1])["tags"] == ["onnx", "label-wise-attention"]
     assert "customer" not in text
     stated: dict[str, Any] = {
-        **record.inputs.data.card.front_matter,
+        **record.inputs.data.front_matter,
         "license": "other",
         "license_name": "academic-non-commercial",
         "license_link": "https://example.org/terms",
         "tags": ["dialogue-acts", "meetings"],
     }
-    card = replace(record.inputs.data.card, front_matter=stated)
+    card = replace(record.inputs.data.members[0].data.card, front_matter=stated)
     text = model_card(with_card(record, card))
     front_matter = yaml.safe_load(text.split("---")[1])
     assert front_matter["tags"] == ["onnx", "label-wise-attention", "dialogue-acts", "meetings"]

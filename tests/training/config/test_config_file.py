@@ -174,3 +174,24 @@ def test_a_folder_is_no_config(folder):
     (folder / "runs").mkdir()
     with pytest.raises(ConfigError, match="runs is a folder"):
         load_config("runs")
+
+
+@pytest.mark.parametrize(
+    ("value", "folders"),
+    [
+        ("mine", [("mine", 1.0)]),
+        ("[one, {folder: two, weight: 3}]", [("one", 1.0), ("two", 3.0)]),
+    ],
+)
+def test_one_data_set_or_several_are_named(value, folders):
+    found = load_config(None, [f"data.folder={value}"]).data.folders
+    assert [(each.folder, each.weight) for each in found] == folders
+
+
+@pytest.mark.parametrize(
+    "value", ["[]", "''", "7", "[one, 2]", "[{folder: one, weight: 0}]", "[{fold: one}]"]
+)
+def test_data_sets_that_are_none_are_explained(value):
+    with pytest.raises(ConfigError, match=r"data\.folder: .* given.* weight: …") as caught:
+        load_config(None, [f"data.folder={value}"])
+    assert "\n" not in str(caught.value)

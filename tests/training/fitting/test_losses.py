@@ -103,3 +103,22 @@ def test_smoothing_spreads_a_share_of_a_single_target_and_nothing_else() -> None
     assert smooth[single.name] > plain[single.name]
     for name in set(plain) - {single.name}:
         torch.testing.assert_close(smooth[name], plain[name])
+
+
+def test_a_row_of_weight_three_counts_as_three_rows() -> None:
+    logits, scores = torch.randn(2, TASKS.size), torch.randn(3, TASKS.size)
+    targets = torch.tensor([[1.0, 0.0, 0.0, 1.0, 0.0], [0.0, 1.0, NAN, NAN, NAN]])
+    marks, counts = torch.zeros(3, 5), torch.zeros(3, 5)
+    marks[0, 0] = counts[:, 0] = 1
+    rows, tokens = torch.tensor([[1.5], [0.5]]), torch.tensor([[1.5], [1.5], [0.5]])
+    _, weighted = Loss(TASKS, {}, 1.0)(logits, targets, scores, marks, counts, rows, tokens)
+    often = [0, 0, 0, 1]
+    _, repeated = Loss(TASKS, {}, 1.0)(
+        logits[often],
+        targets[often],
+        *(each[[0, 1, 0, 1, 0, 1, 2]] for each in (scores, marks, counts)),
+    )
+    torch.testing.assert_close(weighted["moves"], repeated["moves"])
+    # Of the other row nothing is known: what weighs 1.5 is the only one there.
+    torch.testing.assert_close(weighted["mood"], 1.5 * repeated["mood"])
+    assert weighted["evidence"].item() == pytest.approx(repeated["evidence"].item() * 7 / 6)

@@ -300,7 +300,7 @@ def test_a_better_one_is_promoted_but_not_in_a_dry_run(here: dict[str, Any]) -> 
 
 
 def test_rows_that_lack_a_task_promote_nothing(here: dict[str, Any], tmp_path: Path) -> None:
-    data = here["good"].inputs.data.folder
+    data = here["good"].inputs.data.members[0].data.folder
     lines = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     for line in lines:
         del line["labels"]["mood"]
@@ -315,7 +315,7 @@ def test_rows_that_lack_a_task_promote_nothing(here: dict[str, Any], tmp_path: P
 
 
 def test_every_command_takes_an_address_in_the_registry(here: dict[str, Any]) -> None:
-    data, address = str(here["good"].inputs.data.folder), "models:/tactful@champion"
+    data, address = str(here["good"].inputs.data.members[0].data.folder), "models:/tactful@champion"
     behind = f"runs:/{here['good'].tracking_run}/bundle"
     _, decision = decided("--challenger", "2", "--champion", behind, "--dry-run")
     assert decision["champion"] == behind
@@ -351,7 +351,7 @@ def test_without_a_store_nothing_is_made(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_comparison_shows_what_differs(here: dict[str, Any]) -> None:
-    data = str(here["good"].inputs.data.folder)
+    data = str(here["good"].inputs.data.members[0].data.folder)
     arguments = [str(here["good"].out), "models:/tactful/3", "--data", data]
     content = json.loads(run(compare, *arguments, "--json").stdout)
     assert content["a"]["bundle"] == here["good"].bundle
@@ -376,7 +376,7 @@ def test_a_comparison_shows_what_differs(here: dict[str, Any]) -> None:
 
 
 def test_on_unlabelled_replies_it_picks_what_to_read(here: dict[str, Any], tmp_path: Path) -> None:
-    data = here["good"].inputs.data.folder
+    data = here["good"].inputs.data.members[0].data.folder
     lines = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     file = tmp_path / "replies.jsonl"
     file.write_text("".join(json.dumps({"reply": each["reply"]}) + "\n" for each in lines))

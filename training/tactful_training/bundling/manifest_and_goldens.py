@@ -69,7 +69,7 @@ def _manifest_fields(record: RunRecord) -> dict[str, Any]:
         "encoder": record.inputs.encoder.to_json(),
         **({"started_from": start.to_json()} if (start := record.inputs.start) else {}),
         **({"distilled_from": learnt} if (learnt := record.inputs.learnt_from()) else {}),
-        "data": {"name": record.inputs.data.folder.name, "sha256": record.inputs.data.digests},
+        "data": record.inputs.data.to_json(),
         "mlflow_run": record.tracking_run,
         "git_commit": record.commit,
         "metrics": {

@@ -106,7 +106,7 @@ def model_card(record: RunRecord) -> str:
 
 
 def _front_matter(record: RunRecord) -> dict[str, object]:
-    stated = record.inputs.data.card.front_matter
+    stated = record.inputs.data.front_matter
     tags = stated.get("tags")
     # A licence that the hub has no word for is "other", with its name in a field of its own.
     named = {key: stated[key] for key in (_LICENCE_NAME, _LICENCE_LINK) if key in stated}
@@ -201,7 +201,7 @@ def _labels(record: RunRecord, head: TaskHead) -> str:
 
 
 def _limits(record: RunRecord) -> str:
-    languages = record.inputs.data.card.front_matter.get("language")
+    languages = record.inputs.data.front_matter.get("language")
     if isinstance(languages, list):
         languages = ", ".join(map(str, languages))
     lines = [_LIMITS]
@@ -240,10 +240,13 @@ def _speed(record: RunRecord) -> str:
 
 
 def _data(record: RunRecord) -> str:
-    stated = record.inputs.data.card.front_matter
-    name = stated.get("pretty_name", record.inputs.data.folder.name)
-    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in record.inputs.rows.items())
-    lines = [f"{name}: {sizes} rows."]
+    stated = record.inputs.data.front_matter
+    lines = []
+    for number, member in enumerate(record.inputs.data.members):
+        sizes = ", ".join(f"{s[number]} {split}" for split, s in record.inputs.sizes.items())
+        version = "" if member.version is None else f", version {member.version}"
+        weight = "" if member.weight == 1 else f", each train row with weight {member.weight:g}"
+        lines.append(f"{member.title}{version}: {sizes} rows{weight}.")
     if "machine-generated" in stated.get("language_creators", ()):
         lines.append("Its texts were written by language models.")
     if "machine-generated" in stated.get("annotations_creators", ()):
@@ -312,7 +315,7 @@ def _start(record: RunRecord) -> list[str]:
 
 
 def _licence(record: RunRecord) -> str:
-    stated = record.inputs.data.card.front_matter
+    stated = record.inputs.data.front_matter
     licence = stated.get(_LICENCE_NAME, stated.get("license", "not stated in its card"))
     link = f" ({stated[_LICENCE_LINK]})" if _LICENCE_LINK in stated else ""
     return (

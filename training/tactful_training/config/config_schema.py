@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tactful.reading.encoding import MAX_TOKENS, MAX_WINDOWS, EncodingLimits
 
@@ -22,12 +22,49 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class WeightedFolder(_Section):
+    """One data set of several, and what its rows weigh beside those of the others."""
+
+    folder: _Text
+    weight: _Positive = 1.0
+
+
+def _one_of_several(given: object) -> str | WeightedFolder:
+    if isinstance(given, str) and given:
+        return given
+    try:
+        return WeightedFolder.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(
+            f"{given!r} given in the list, should be a folder, or {{folder: …, weight: …}} with a "
+            "weight above 0"
+        ) from error
+
+
 class DataConfig(_Section):
     """What to train on."""
 
-    folder: _Text
+    folder: _Text | list[_Text | WeightedFolder]
     limit: _Count | None
     allow_missing_tasks: list[_Text] | dict[str, list[_Text]]
+
+    @field_validator("folder", mode="plain")
+    @classmethod
+    def _one_or_several(cls, given: object) -> str | list[str | WeightedFolder]:
+        if isinstance(given, str) and given:
+            return given
+        if not isinstance(given, list) or not given:
+            raise ValueError(
+                f"{given!r} given, should be the folder of a data set, or a list of folders, each "
+                "by itself or as {folder: …, weight: …}"
+            )
+        return [_one_of_several(each) for each in given]
+
+    @property
+    def folders(self) -> list[WeightedFolder]:
+        """The data sets, one or several, with their weights."""
+        given = [self.folder] if isinstance(self.folder, str) else self.folder
+        return [WeightedFolder(folder=each) if isinstance(each, str) else each for each in given]
 
 
 class EncoderConfig(_Section):

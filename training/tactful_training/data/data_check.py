@@ -12,7 +12,12 @@ from rich.text import Text
 
 from tactful.reading.tasks import Tasks
 from tactful_training.data.data_card import CARD, read_card
-from tactful_training.data.data_set import AllowedGaps, lacking_tasks, load_data_set
+from tactful_training.data.data_set import (
+    AllowedGaps,
+    check_allowed,
+    lacking_tasks,
+    load_data_set,
+)
 from tactful_training.data.label_cells import MISSING_NAMES, listed
 from tactful_training.data.label_counts import SplitCounts, count_labels, counts_table
 from tactful_training.data.label_statistics import LabelStatistics, check_labels, label_statistics
@@ -158,6 +163,7 @@ def check_data(
         if not files:
             suffixes = ", ".join(SUFFIXES)
             raise DataError(f"{path} has no file of rows: train, validation or test ({suffixes})")
+    check_allowed(allowed, tasks)
     scans = {name: scan_rows(file, tasks, delimiter=delimiter) for name, file in files.items()}
     splits = {name: scan.rows for name, scan in scans.items()}
     counts = {name: count_labels(rows, tasks) for name, rows in splits.items()}

@@ -126,12 +126,23 @@ def load_data_set(folder: str | Path) -> DataSet:
 def lacking_tasks(
     scans: Mapping[str, ScannedRows], allowed: AllowedGaps, tasks: Tasks
 ) -> list[str]:
-    """A line for each file and task of which it says nothing, those that are allowed aside.
+    """A line for each file and task of which it says nothing, those that are allowed aside."""
+    gaps = _gaps(allowed)
+    return [
+        line
+        for split, scan in scans.items()
+        for task, line in scan.lacking.items()
+        if task not in gaps.get(split, ())
+    ]
+
+
+def check_allowed(allowed: AllowedGaps, tasks: Tasks) -> None:
+    """Check that ``data.allow_missing_tasks`` speaks of tasks and splits that there are.
 
     Raises:
-        DataError: what is allowed names no task, or no split.
+        DataError: it names no task, or no split.
     """
-    gaps = allowed if isinstance(allowed, Mapping) else dict.fromkeys(SPLITS, allowed)
+    gaps = _gaps(allowed)
     names = [task.name for task in tasks]
     for kind, given, known in (
         ("split", gaps, SPLITS),
@@ -142,12 +153,10 @@ def lacking_tasks(
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"allowed: {_listed(known)}"
                 raise DataError(f"data.allow_missing_tasks: unknown {kind} {name!r}; {hint}")
-    return [
-        line
-        for split, scan in scans.items()
-        for task, line in scan.lacking.items()
-        if task not in gaps.get(split, ())
-    ]
+
+
+def _gaps(allowed: AllowedGaps) -> Mapping[str, Sequence[str]]:
+    return allowed if isinstance(allowed, Mapping) else dict.fromkeys(SPLITS, allowed)
 
 
 @dataclass(frozen=True)

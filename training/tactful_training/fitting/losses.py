@@ -39,7 +39,14 @@ class Loss:
         self.label_smoothing = label_smoothing
 
     def __call__(
-        self, logits: Tensor, targets: Tensor, token_scores: Tensor, marks: Tensor, counts: Tensor
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        token_scores: Tensor,
+        marks: Tensor,
+        counts: Tensor,
+        weights: Tensor | float = 1.0,
+        token_weights: Tensor | float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of rows.
 
@@ -49,13 +56,15 @@ class Loss:
             token_scores: float ``[N, L]``, of reply tokens only.
             marks: float ``[N, L]``, 1 where a token is marked as evidence of the label.
             counts: float ``[N, L]``, 1 where the token's row has evidence of the label.
+            weights: float ``[R, 1]``, what each row weighs; 1 on average over the training rows.
+            token_weights: float ``[N, 1]``, that of each token's row.
 
         Returns:
             The scalar to minimise, and its unweighted parts by task name and ``evidence``.
         """
-        parts = task_losses(logits, targets, self.tasks, self.label_smoothing)
+        parts = task_losses(logits, targets, self.tasks, self.label_smoothing, weights)
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
-        parts[EVIDENCE] = evidence_loss(token_scores, marks, counts)
+        parts[EVIDENCE] = evidence_loss(token_scores, marks, counts, token_weights)
         return total + self.evidence_weight * parts[EVIDENCE], parts
 
 
@@ -91,7 +100,11 @@ def combine_windows(
 
 
 def task_losses(
-    logits: Tensor, targets: Tensor, tasks: Tasks, label_smoothing: float = 0.0
+    logits: Tensor,
+    targets: Tensor,
+    tasks: Tasks,
+    label_smoothing: float = 0.0,
+    weights: Tensor | float = 1.0,
 ) -> dict[str, Tensor]:
     """Mean loss of each task over what is known of it; 0 where nothing is.
 
@@ -102,6 +115,7 @@ def task_losses(
         targets: float ``[R, L]``, NaN where a task is unknown.
         tasks: the tasks of the label axis.
         label_smoothing: as for `Loss`.
+        weights: as for `Loss`.
     """
     losses = {}
     for task in tasks:
@@ -110,14 +124,17 @@ def task_losses(
         y = targets[:, at].nan_to_num()
         if task.kind == "single":
             y = (1 - label_smoothing) * y + label_smoothing / y.shape[1]
-            each, counted = -(y * z.log_softmax(dim=1)).sum(dim=1), known.all(dim=1)
+            each = -(y * z.log_softmax(dim=1)).sum(dim=1, keepdim=True)
+            counted = known.all(dim=1, keepdim=True)
         else:
             each, counted = binary_cross_entropy_with_logits(z, y, reduction="none"), known
-        losses[task.name] = _mean(each, counted.to(z.dtype))
+        losses[task.name] = _mean(each * weights, counted.to(z.dtype))
     return losses
 
 
-def evidence_loss(token_scores: Tensor, marks: Tensor, counts: Tensor) -> Tensor:
+def evidence_loss(
+    token_scores: Tensor, marks: Tensor, counts: Tensor, weights: Tensor | float = 1.0
+) -> Tensor:
     """Mean binary cross-entropy of token scores against marked words; all ``[N, L]``.
 
     Args:
@@ -125,9 +142,11 @@ def evidence_loss(token_scores: Tensor, marks: Tensor, counts: Tensor) -> Tensor
         marks: 1 where a token is marked as evidence of the label.
         counts: 1 where the loss counts: the row has evidence of the label. Tokens of a row that
             lacks the label teach nothing about where its words stand.
+        weights: ``[N, 1]``, of each token's row.
     """
-    return _mean(binary_cross_entropy_with_logits(token_scores, marks, reduction="none"), counts)
+    each = binary_cross_entropy_with_logits(token_scores, marks, reduction="none")
+    return _mean(each * weights, counts)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    return (values * counted).sum() / counted.sum().clamp(min=1)

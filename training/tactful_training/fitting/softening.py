@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tactful_training.config.config_schema import Config
-from tactful_training.data.data_set import load_data_set
+from tactful_training.data.joined_sets import load_sets
 from tactful_training.errors import DataError
 from tactful_training.fitting.soft_labels import check_name, mean_of, write_soft_labels
 from tactful_training.fitting.teacher import open_teacher
@@ -52,8 +52,8 @@ def soften(config: Config, teachers: Sequence[str], out: Path) -> Softened:
         EncoderError: a teacher cannot be used.
     """
     check_name(out)
-    data = load_data_set(config.data.folder)
-    rows = data.splits(config.data.allow_missing_tasks)["train"][: config.data.limit]
+    data = load_sets(config.data)
+    rows = data.splits(config.data.allow_missing_tasks, config.data.limit).rows["train"]
     opened = [open_teacher(each, data.tasks, config.encoding.limits) for each in teachers]
     soft = mean_of([each.read(rows) for each in opened], data.tasks)
     try:

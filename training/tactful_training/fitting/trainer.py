@@ -218,7 +218,13 @@ class _LabelTrainer(Trainer):
             window_logits, inputs["row_of_window"], inputs["reply_tokens"], self._loss.tasks
         )
         total, parts = self._loss(
-            logits, inputs["targets"], token_scores, inputs["marks"], inputs["counts"]
+            logits,
+            inputs["targets"],
+            token_scores,
+            inputs["marks"],
+            inputs["counts"],
+            inputs["weights"],
+            inputs["token_weights"],
         )
         if distillation is not None:
             more, learnt = distillation(self._network, inputs, logits, token_scores, states)

@@ -32,6 +32,7 @@ class Example:
         marks: bool ``[n, L]``, whether each reply token is marked as evidence of each label.
         soft_logits: float32 ``[L]``, a teacher's, NaN where it says nothing; None without one.
         soft_scores: float16 ``[n, L]``, its token scores; likewise.
+        weight: of the row in the loss.
     """
 
     encoded: Encoded
@@ -39,6 +40,7 @@ class Example:
     marks: npt.NDArray[np.bool_]
     soft_logits: Floats | None = None
     soft_scores: npt.NDArray[np.float16] | None = None
+    weight: float = 1.0
 
 
 def encode_rows(rows: Sequence[Row], encoding: ReplyEncoding, tasks: Tasks) -> list[Example]:
@@ -90,6 +92,7 @@ class TrainingRows(Dataset[Example]):
         rows: the rows.
         encoding: how they are read.
         tasks: the tasks of the label axis.
+        weights: what each row weighs in the loss; None weighs all of them 1.
         context_dropout: share of the rows that are read without it.
         token_dropout: share of the tokens that are read as the mask token.
         mask_id: id of that token.
@@ -104,6 +107,7 @@ class TrainingRows(Dataset[Example]):
         encoding: ReplyEncoding,
         tasks: Tasks,
         *,
+        weights: npt.NDArray[np.float32] | None = None,
         context_dropout: float,
         token_dropout: float = 0.0,
         mask_id: int = 0,
@@ -117,6 +121,11 @@ class TrainingRows(Dataset[Example]):
         if soft is not None:
             pairs = zip(self._examples, soft, strict=True)
             self._examples = [_taught(example, each) for example, each in pairs]
+        if weights is not None:
+            self._examples = [
+                replace(example, weight=float(weight))
+                for example, weight in zip(self._examples, weights, strict=True)
+            ]
         self._bare = [example.encoded for example in self._examples]
         self._share = context_dropout
         if self._share:
@@ -198,9 +207,10 @@ class Collator:
 
     The tensors: ``input_ids``, ``attention_mask`` and ``token_type_ids`` int64 ``[W, T]``;
     ``row_of_window`` and ``reply_tokens`` int64 ``[W]``; ``is_reply`` bool ``[W, T]``; ``targets``
-    float ``[R, L]``; ``marks`` and ``counts`` float ``[N, L]`` for the ``N`` positions where
-    ``is_reply``, in that order (see `tactful_training.fitting.losses.Loss`). With a teacher also
-    ``soft_logits`` float ``[R, L]`` and ``soft_scores`` float ``[N, L]``, likewise.
+    float ``[R, L]``; ``weights`` float ``[R, 1]``; ``marks`` and ``counts`` float ``[N, L]`` and
+    ``token_weights`` float ``[N, 1]`` for the ``N`` positions where ``is_reply``, in that order
+    (see `tactful_training.fitting.losses.Loss`). With a teacher also ``soft_logits`` float
+    ``[R, L]`` and ``soft_scores`` float ``[N, L]``, likewise.
     """
 
     encoding: ReplyEncoding
@@ -212,6 +222,10 @@ class Collator:
         is_reply = np.zeros(batch.input_ids.shape, dtype=np.bool_)
         for row, window in enumerate(windows):
             is_reply[row, window.reply_at : window.reply_at + window.size] = True
+        weights = np.array([[example.weight] for example in examples], dtype=np.float32)
+        row_of_window = np.repeat(
+            np.arange(len(examples)), [len(example.encoded.windows) for example in examples]
+        )
         marks, counts, soft_scores = [], [], []
         for example in examples:
             has_evidence = example.marks.any(axis=0)
@@ -225,14 +239,14 @@ class Collator:
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
             "token_type_ids": batch.token_type_ids,
-            "row_of_window": np.repeat(
-                np.arange(len(examples)), [len(example.encoded.windows) for example in examples]
-            ),
+            "row_of_window": row_of_window,
             "reply_tokens": np.array([window.size for window in windows]),
             "is_reply": is_reply,
             "targets": np.stack([example.targets for example in examples]),
             "marks": np.concatenate(marks).astype(np.float32),
             "counts": np.concatenate(counts).astype(np.float32),
+            "weights": weights,
+            "token_weights": weights[row_of_window].repeat([w.size for w in windows], axis=0),
         }
         taught = [each.soft_logits for each in examples if each.soft_logits is not None]
         if taught:

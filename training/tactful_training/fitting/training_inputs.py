@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 import transformers
+from numpy.typing import NDArray
 
 from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.tasks import Tasks
@@ -18,7 +19,7 @@ from tactful.strict_json import sha256_hex
 from tactful_training.config.config_file import digest, load_config
 from tactful_training.config.config_schema import Config
 from tactful_training.config.shipped_files import DEFAULT_CONFIG, shipped_root
-from tactful_training.data.data_set import DataSet, load_data_set
+from tactful_training.data.joined_sets import JoinedSets, load_sets
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
@@ -36,8 +37,10 @@ class TrainingInputs:
     """Everything that training reads.
 
     Attributes:
-        data: the data set.
-        rows: split name to the rows that are used.
+        data: the data sets, mostly one.
+        rows: split name to the rows that are used, set after set.
+        sizes: split name to how many of them are each set's.
+        left_out: train rows that are not used, since another set measures on them.
         encoder: where the pretrained encoder lies.
         encoding: from texts to tokens.
         start: weights of an earlier training to start from; None starts from the encoder alone.
@@ -45,18 +48,31 @@ class TrainingInputs:
         soft_labels: or its answers, read from a file.
     """
 
-    data: DataSet
+    data: JoinedSets
     rows: Mapping[str, list[Row]]
+    sizes: Mapping[str, tuple[int, ...]]
     encoder: EncoderSource
     encoding: ReplyEncoding
     start: TrainedWeights | None = None
     teacher: Teacher | None = None
     soft_labels: SoftLabelFile | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> Tasks:
-        """The tasks of the data set."""
+        """The tasks of the data sets."""
         return self.data.tasks
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """What each train row weighs in the loss, ``[R]``."""
+        return self.data.weights(self.sizes["train"])
+
+    def of_sets(self, split: str) -> dict[str, range]:
+        """Name of a set to the places of its rows among those of a split."""
+        ends = np.cumsum((0, *self.sizes[split])).tolist()
+        names = [member.name for member in self.data.members]
+        return {name: range(*ends[at : at + 2]) for at, name in enumerate(names)}
 
     @cached_property
     def validation(self) -> list[Example]:
@@ -134,10 +150,9 @@ def load_training_inputs(config: Config) -> TrainingInputs:
         EncoderError: the encoder, the weights to start from or the teacher are not found, are other
             ones or cannot read the data.
     """
-    data = load_data_set(config.data.folder)
-    splits = data.splits(config.data.allow_missing_tasks)
-    rows = {split: read[: config.data.limit] for split, read in splits.items()}
-    _check_tasks(data, rows)
+    data = load_sets(config.data)
+    joined = data.splits(config.data.allow_missing_tasks, config.data.limit)
+    _check_tasks(data, joined.rows)
     encoder = find_encoder(config.encoder)
     try:
         encoding = ReplyEncoding(encoder.tokenizer, config.encoding.limits)
@@ -150,14 +165,26 @@ def load_training_inputs(config: Config) -> TrainingInputs:
         name = config.distill.teacher
         teacher = open_teacher(name, data.tasks, encoding.limits, encoder.tokenizer)
     if config.distill.soft_labels is not None:
-        path = _beside(Path(config.distill.soft_labels), data.folder)
-        soft_labels = read_soft_labels(path, splits["train"], data.tasks)
-    return TrainingInputs(data, rows, encoder, encoding, start, teacher, soft_labels)
+        path = _beside(Path(config.distill.soft_labels), data)
+        whole = data.splits(config.data.allow_missing_tasks).rows["train"]
+        soft_labels = read_soft_labels(path, whole, data.tasks)
+    return TrainingInputs(
+        data=data,
+        rows=joined.rows,
+        sizes=joined.sizes,
+        encoder=encoder,
+        encoding=encoding,
+        start=start,
+        teacher=teacher,
+        soft_labels=soft_labels,
+        left_out=joined.left_out,
+    )
 
 
-def _beside(path: Path, folder: Path) -> Path:
+def _beside(path: Path, data: JoinedSets) -> Path:
     """A file as it is named, or beside the data."""
-    return folder / path if not path.exists() and (folder / path).exists() else path
+    places = [path, *(member.data.folder / path for member in data.members)]
+    return next((place for place in places if place.exists()), path)
 
 
 def check_fit(model: transformers.PreTrainedModel, inputs: TrainingInputs) -> None:
@@ -199,7 +226,7 @@ def weights_without_task(config: Config, tasks: Tasks) -> list[str]:
     return lines
 
 
-def _check_tasks(data: DataSet, rows: Mapping[str, Sequence[Row]]) -> None:
+def _check_tasks(data: JoinedSets, rows: Mapping[str, Sequence[Row]]) -> None:
     names = [task.name for task in data.tasks]
     for split, some in rows.items():
         table = targets(some, data.tasks)
@@ -207,7 +234,9 @@ def _check_tasks(data: DataSet, rows: Mapping[str, Sequence[Row]]) -> None:
         # A task that cannot be learnt is a mistake; one that cannot be measured may be a choice,
         # as long as something can be.
         if missing and (split == "train" or len(missing) == len(names)):
+            files = ", ".join(str(member.data.files[split]) for member in data.members)
+            cards = ", ".join(str(member.data.card.path) for member in data.members)
             raise DataError(
-                f"{data.files[split]}: none of the {len(some)} rows used has labels of "
-                f"{', '.join(missing)}; label some, or take the task out of {data.card.path}"
+                f"{files}: none of the {len(some)} rows used has labels of "
+                f"{', '.join(missing)}; label some, or take the task out of {cards}"
             )

@@ -62,6 +62,11 @@ class TrackedRun:
             self._work.save()
         found = {"encoder.sha256": inputs.encoder.sha256}
         found |= {f"data.sha256.{name}": value for name, value in inputs.data.digests.items()}
+        found |= {
+            f"data.version.{member.name}": member.version
+            for member in inputs.data.members
+            if member.version is not None
+        }
         if inputs.start is not None:
             found |= {f"start.{key}": str(value) for key, value in inputs.start.to_json().items()}
         if (learnt := inputs.learnt_from()) is not None:
@@ -156,16 +161,17 @@ def _log_inputs(client: MlflowClient, run: str, inputs: TrainingInputs) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     used = []
-    for split, rows in inputs.rows.items():
-        path = inputs.data.files[split]
-        dataset = Dataset(
-            name=f"{inputs.data.folder.name}/{split}",
-            digest=inputs.data.digests[path.name][:_LONGEST_DIGEST],
-            source_type="local",
-            source=json.dumps({"uri": str(path)}),
-            profile=json.dumps({"rows": len(rows)}),
-        )
-        used.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _USES[split])]))
+    for number, member in enumerate(inputs.data.members):
+        for split, sizes in inputs.sizes.items():
+            path = member.data.files[split]
+            dataset = Dataset(
+                name=f"{member.name}/{split}",
+                digest=member.data.digests[path.name][:_LONGEST_DIGEST],
+                source_type="local",
+                source=json.dumps({"uri": str(path)}),
+                profile=json.dumps({"rows": sizes[number]}),
+            )
+            used.append(DatasetInput(dataset, [InputTag("mlflow.data.context", _USES[split])]))
     client.log_inputs(run, used)
 
 
