@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -177,6 +177,7 @@ def replace_folder(
     *,
     may_replace: Callable[[Path], None],
     check: Callable[[Path], _T],
+    kept: Collection[str] = (),
 ) -> _T:
     """Put a folder of files in the place of an older one, or of none.
 
@@ -188,6 +189,7 @@ def replace_folder(
         files: name to content of everything that it will hold.
         may_replace: called with ``folder``; raises where what is there must stay.
         check: called with the new folder while it is still aside; raises where it is unfit.
+        kept: names of files and folders of the old one that the new one takes over as they are.
 
     Returns:
         What ``check`` returned.
@@ -201,6 +203,8 @@ def replace_folder(
         new = aside(folder, "new")
         try:
             new.mkdir()
+            for name in kept:
+                _take_over(folder / name, new / name)
             for name, content in files.items():
                 write_file(new / name, content)
             checked = check(new)
@@ -208,6 +212,23 @@ def replace_folder(
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return checked
+
+
+def _take_over(old: Path, new: Path) -> None:
+    """Have a file, link or folder in a second place; files are not written again where links do."""
+    if old.is_symlink():
+        new.symlink_to(os.readlink(old))
+    elif old.is_dir():
+        shutil.copytree(old, new, symlinks=True, copy_function=_link)
+    else:
+        _link(str(old), str(new))
+
+
+def _link(old: str, new: str) -> None:
+    try:
+        os.link(old, new)
+    except OSError:  # a file system that has no links
+        write_file(Path(new), Path(old).read_bytes())
 
 
 def recover(folder: Path) -> None:

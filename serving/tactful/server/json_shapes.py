@@ -173,6 +173,7 @@ class BundleInfo(_Strict):
         description="Multilabel task to label to the least score that is decided."
     )
     limits: BundleLimits
+    feedback: bool = Field(description="Whether this service takes feedback.")
 
 
 class ReloadRequest(_Strict):
@@ -186,6 +187,27 @@ class Reloaded(_Strict):
 
     bundle: str
     previous: str | None
+
+
+class Feedback(_Strict):
+    """What a person says of a reply, against what was read."""
+
+    reply: str = Field(description="As it was read.", pattern=r"\S")
+    context: str | None = Field(None, description="As it was read.")
+    labels: dict[str, list[str] | str] = Field(
+        description="Task to what is right: all its labels, or the one. Tasks left out stay open.",
+        min_length=1,
+    )
+    by: str | None = Field(None, max_length=200, description="Who says so.")
+    why: str | None = Field(None, max_length=2000, description="The reason.")
+    seen: str | None = Field(None, max_length=200, description="The bundle of the reading.")
+
+
+class FeedbackStored(_Strict):
+    """The feedback is on the disk."""
+
+    id: str
+    bundle: str
 
 
 class State(_Strict):

@@ -28,6 +28,8 @@ from tactful.server.json_shapes import (
     ANSWER_EXAMPLES,
     REQUEST_EXAMPLES,
     BundleInfo,
+    Feedback,
+    FeedbackStored,
     Problem,
     Reading,
     Readings,
@@ -112,6 +114,17 @@ OPERATIONS = (
         (*_WITH_BODY, "too_many_items", "too_many_tokens", "queue_full", "deadline_exceeded"),
         (Reply, Replies),
         switches={"explain": "Receipts in the place of readings: what led to the decisions."},
+    ),
+    Operation(
+        "/v1/feedback",
+        "feedback",
+        "Say against a reading what is right; stored, where the service was told to",
+        (FeedbackStored,),
+        (
+            *(*_WITH_BODY, "feedback_off", "feedback_not_stored", "too_many_tokens"),
+            *("queue_full", "deadline_exceeded"),
+        ),
+        (Feedback,),
     ),
     Operation(
         "/v1/admin/reload",

@@ -68,6 +68,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "tensor_wrong": ProblemType(400, "A tensor is wrong"),
     "token_missing": ProblemType(401, "A bearer token is needed"),
     "not_found": ProblemType(404, "There is nothing at this address"),
+    "feedback_off": ProblemType(404, "This service takes no feedback"),
     "method_not_allowed": ProblemType(405, "This address does not take this method"),
     "sender_too_slow": ProblemType(408, "The request did not arrive in time"),
     "body_too_large": ProblemType(413, "The body is too large"),
@@ -83,6 +84,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "draining": ProblemType(503, "The service is ending"),
     "deadline_exceeded": ProblemType(503, "The request was not read in time"),
     "too_many_connections": ProblemType(503, "There are too many open connections"),
+    "feedback_not_stored": ProblemType(507, "The feedback could not be stored"),
 }
 # What the core raises; the first class that fits counts.
 _CODES: tuple[tuple[type[Exception], str], ...] = (

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from tactful.errors import InputError
+from tactful.reading.tasks import Tasks
 from tactful.server.inference_protocol import HEADER_LENGTH, wrong_tensor
 from tactful.server.live_bundle import Item
 from tactful.server.problem_documents import RequestError
@@ -18,6 +19,8 @@ from tactful.server.serve_settings import Settings
 from tactful.strict_json import strict_json
 
 _LARGE = 2**16  # bodies above are parsed in a thread: it takes milliseconds
+# What feedback may say beside texts and labels, and how many characters of it.
+_SAID = {"by": 200, "why": 2000, "seen": 200}
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,41 @@ def parse_explain(parameters: Mapping[str, str]) -> bool:
     if value not in ("true", "false"):  # not quoted: it is the sender's text
         raise RequestError("field_wrong", "the parameter explain must be true or false")
     return value == "true"
+
+
+def parse_feedback_request(content: Any, tasks: Tasks) -> dict[str, Any]:
+    """What ``POST /v1/feedback`` says: reply, context and labels; by, why and the bundle seen.
+
+    Args:
+        content: the JSON of the body.
+        tasks: those of the bundle that reads.
+
+    Raises:
+        RequestError: a field is wrong. Reply and context are for the reading to check.
+    """
+    if not isinstance(content, Mapping):
+        raise _wrong("", f"must be an object, not {_json_type(content)}")
+    if not set(content) <= {"reply", "context", "labels", *_SAID}:
+        raise _wrong("", f"has fields other than reply, context, labels, {', '.join(_SAID)}")
+    labels = content.get("labels")
+    if not isinstance(labels, Mapping) or not labels:
+        raise _wrong("/labels", "must be an object of at least one task and its labels")
+    known = {task.name: task for task in tasks}
+    if not set(labels) <= set(known):  # names that were sent are not quoted
+        raise _wrong("/labels", f"names a task that is none; the tasks are {', '.join(known)}")
+    for name, said in labels.items():
+        task = known[name]
+        several = isinstance(said, list) and all(isinstance(each, str) for each in said)
+        fits = several if task.kind == "multilabel" else isinstance(said, str)
+        names = said if isinstance(said, list) else [said]
+        if not fits or not set(names) <= set(task.names) or len(set(names)) < len(names):
+            what = "a list of labels" if task.kind == "multilabel" else "one label"
+            raise _wrong(f"/labels/{name}", f"must be {what}, of: {', '.join(task.names)}")
+    for name, longest in _SAID.items():
+        text = content.get(name)
+        if text is not None and not (isinstance(text, str) and len(text) <= longest):
+            raise _wrong(f"/{name}", f"must be text of at most {longest} characters")
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def parse_reload_request(content: Any) -> str | None:

@@ -22,6 +22,7 @@ import tactful
 from tactful.errors import InputError, TactfulError
 from tactful.reading.readings import Reading
 from tactful.server.exchanges import CAUSE, CLIENT_GONE, REQUEST_ID
+from tactful.server.feedback_log import FeedbackLog
 from tactful.server.inference_protocol import (
     EXTENSIONS,
     HEADER_LENGTH,
@@ -40,6 +41,7 @@ from tactful.server.problem_documents import (
 from tactful.server.request_bodies import (
     disconnected,
     parse_explain,
+    parse_feedback_request,
     parse_label_request,
     parse_reload_request,
     read_inference,
@@ -60,6 +62,9 @@ class Routes:
         settings: limits and token.
         metrics: what ``/metrics`` shows; failures are counted there.
         reloaded: told the address that was asked for after a reload.
+
+    Raises:
+        TactfulError: the file for feedback cannot be written.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Routes:
         self._settings = settings
         self._metrics = metrics
         self._reloaded = reloaded
+        self._feedback = None if settings.feedback is None else FeedbackLog(settings.feedback)
 
     def app(self) -> tuple[Starlette, set[str]]:
         """The ASGI application and its addresses.
@@ -115,7 +121,8 @@ class Routes:
     async def show_bundle(self, request: Request) -> Response:
         """What reads now."""
         self._authorize(request)
-        return _json(bundle_info(self._bundle.classifier))
+        taken = {"feedback": self._feedback is not None}
+        return _json(bundle_info(self._bundle.classifier) | taken)
 
     async def label(self, request: Request) -> Response:
         """Read one reply, or several."""
@@ -134,6 +141,34 @@ class Routes:
                 self._metrics.failure(outcome.code)
         answers = [_answer(outcome) for outcome in outcomes]
         return _json(answers[0] if wanted.single else {"items": answers})
+
+    async def feedback(self, request: Request) -> Response:
+        """Store what a person says against a reading."""
+        self._authorize(request)
+        if self._feedback is None:
+            raise RequestError(
+                "feedback_off",
+                "this service stores no texts; it takes feedback when it is started with "
+                "--feedback FILE",
+            )
+        self._bundle.check_ready()
+        body = await read_json(request, self._settings)
+        bundle = self._bundle.classifier.bundle
+        said = parse_feedback_request(body, bundle.heads.tasks)
+        [outcome] = await self._bundle.label([(said.get("reply"), said.get("context"))])
+        if isinstance(outcome, InputError):
+            raise outcome
+        try:
+            name = await asyncio.to_thread(
+                self._feedback.add, said, outcome, str(bundle.manifest["digest"])
+            )
+        except OSError as error:
+            raise RequestError(
+                "feedback_not_stored",
+                f"the disk refused ({error.strerror}); tell whoever runs this service, and try "
+                "again",
+            ) from error
+        return _json({"id": name, "bundle": outcome.bundle})
 
     async def reload(self, request: Request) -> Response:
         """Put another bundle in the place of the one that serves."""

@@ -168,6 +168,13 @@ class Settings:
         "over HTTP is off.",
         panel=_PROCESS,
     )
+    feedback: Path | None = option(
+        None,
+        "A file that takes what people say against readings (POST /v1/feedback, and on the page), "
+        "with the reply and its context. Off without it, as it stores texts: say so to those who "
+        "use the page, and keep the file as you keep the replies. `tactful data merge` takes it.",
+        panel=_PROCESS,
+    )
     log_format: Literal["text", "json"] = option(
         "text",
         "text for people, json (one object a line) for machines. Logs never hold the text of "
