@@ -23,6 +23,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .PHONY: help train test test-errors test-page test-report test-proxy test-adapters test-service test-load mlflow-test soak-batch soak-stream test-ray
+.PHONY: test-label-studio test-own-labels
 .PHONY: compare-services lint format benchmark benchmarks release clean
 .DEFAULT_GOAL := help
 
@@ -73,6 +74,16 @@ test-report: $(VENV)/.dev ## time and memory of a report of 50,000 replies by 20
 
 test-errors: $(VENV)/.dev ## how many planted label errors `tactful data errors` finds (minutes)
 	$(BIN)/python -m pytest -s -m slow tests/slow/test_planted_label_errors.py $(ARGS)
+
+# In an environment of its own: it brings a hundred packages, in versions of its own.
+test-label-studio: $(VENV)/.dev ## Label Studio itself imports what is exported (installs it; minutes)
+	@$(PYTHON) -m venv $(VENV)/label-studio
+	@$(VENV)/label-studio/bin/python -m pip install --quiet --disable-pip-version-check label-studio
+	TACTFUL_LABEL_STUDIO=$(abspath $(VENV))/label-studio/bin/label-studio \
+		$(BIN)/python -m pytest -s -m slow tests/slow/test_label_studio.py $(ARGS)
+
+test-own-labels: $(VENV)/.train $(VENV)/.dev ## docs/your_own_labels.md with the default encoder (minutes)
+	$(BIN)/python -m pytest -s -m slow tests/slow/test_own_labels.py $(ARGS)
 
 test-proxy: $(VENV)/.dev ## the service behind a real nginx, which must be installed
 	@command -v nginx >/dev/null || { echo "nginx is missing; Debian: apt-get install nginx-light"; exit 1; }

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import socket
@@ -54,6 +55,8 @@ NOT_RUN = {
     "pip install": "installs",
     "tactful train": "takes minutes; tests/end_to_end trains",
     "tactful benchmark": "takes minutes; tests/end_to_end measures",
+    "tactful label --bundle models/own_labels": "needs the bundle that a line above trains",
+    "tactful serve --bundle models/own_labels": "needs the bundle that a line above trains",
     "tactful compare models:": "needs two registered versions; tests/training/registry has them",
     "tactful compare models/tactful models/small": "needs the bundle that the line above trains",
     "tactful promote": "needs two registered versions; tests/training/registry has them",
@@ -69,6 +72,7 @@ NOT_RUN = {
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "needs a collector; tests/serving/server has one",
 }
 
+FEEDBACK = '{"feedback": 1, "id": "f1", "reply": "Done.", "labels": {"topics": ["refund"]}}\n'
 REPLIES = [
     ("I am so sorry, friend.", ["apology"], "warm"),
     ("Thank you for your order.", ["gratitude"], "neutral"),
@@ -120,6 +124,9 @@ class Place:
         for name, rows in (("new_replies", new), ("new_rows", labelled)):
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        export = runpy.run_path(str(ROOT / "tests/slow/own_labels_export.py"))["write_export"]
+        export(folder / "export.csv", rows=60)
+        (folder / "feedback.jsonl").write_text(FEEDBACK, encoding="utf-8")
         (folder / ".venv").symlink_to(BIN.parent)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TACTFUL_", "MLFLOW_"))}
         self.folder = folder

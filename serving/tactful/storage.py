@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -177,7 +177,7 @@ def replace_folder(
     *,
     may_replace: Callable[[Path], None],
     check: Callable[[Path], _T],
-    kept: Collection[str] = (),
+    kept: Callable[[str], bool] = lambda name: False,
 ) -> _T:
     """Put a folder of files in the place of an older one, or of none.
 
@@ -189,7 +189,7 @@ def replace_folder(
         files: name to content of everything that it will hold.
         may_replace: called with ``folder``; raises where what is there must stay.
         check: called with the new folder while it is still aside; raises where it is unfit.
-        kept: names of files and folders of the old one that the new one takes over as they are.
+        kept: whether the new one takes over a file or folder of the old one, by its name.
 
     Returns:
         What ``check`` returned.
@@ -203,8 +203,9 @@ def replace_folder(
         new = aside(folder, "new")
         try:
             new.mkdir()
-            for name in kept:
-                _take_over(folder / name, new / name)
+            for old in folder.iterdir() if folder.exists() else ():
+                if kept(old.name):
+                    _take_over(old, new / old.name)
             for name, content in files.items():
                 write_file(new / name, content)
             checked = check(new)

@@ -209,3 +209,24 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     assert content(tmp_path) == {"file": "old"}
     write_file(path, b"new")
     assert content(tmp_path) == {"file": "new"}
+
+
+def test_what_a_new_folder_takes_over_is_the_same_files(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    (folder / "notes").mkdir(parents=True)
+    (folder / "notes/one.txt").write_text("one")
+    (folder / "old.txt").write_text("old")
+    (folder / "gone.txt").write_text("gone")
+    (folder / "link").symlink_to("old.txt")
+    number = (folder / "old.txt").stat().st_ino
+    replace_folder(
+        folder,
+        {"new.txt": b"new"},
+        may_replace=lambda there: None,
+        check=lambda new: None,
+        kept=lambda name: name != "gone.txt",
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["link", "new.txt", "notes", "old.txt"]
+    assert (folder / "notes/one.txt").read_text() == "one"
+    assert (folder / "link").read_text() == "old"
+    assert (folder / "old.txt").stat().st_ino == number

@@ -194,6 +194,11 @@ class Feedback(_Strict):
 
     reply: str = Field(description="As it was read.", pattern=r"\S")
     context: str | None = Field(None, description="As it was read.")
+    format: Format = Field(
+        "auto",
+        description="What the reply is. auto leaves out what bears the marks of mail or HTML and "
+        "is not the agent's words; text is read as it stands.",
+    )
     labels: dict[str, list[str] | str] = Field(
         description="Task to what is right: all its labels, or the one. Tasks left out stay open.",
         min_length=1,

@@ -186,8 +186,9 @@ def parse_feedback_request(content: Any, tasks: Tasks) -> dict[str, Any]:
     """
     if not isinstance(content, Mapping):
         raise _wrong("", f"must be an object, not {_json_type(content)}")
-    if not set(content) <= {"reply", "context", "labels", *_SAID}:
-        raise _wrong("", f"has fields other than reply, context, labels, {', '.join(_SAID)}")
+    if not set(content) <= {"reply", "context", "format", "labels", *_SAID}:
+        known_fields = ", ".join(("reply", "context", "format", "labels", *_SAID))
+        raise _wrong("", f"has fields other than {known_fields}")
     labels = content.get("labels")
     if not isinstance(labels, Mapping) or not labels:
         raise _wrong("/labels", "must be an object of at least one task and its labels")

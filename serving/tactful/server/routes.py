@@ -155,9 +155,11 @@ class Routes:
         body = await read_json(request, self._settings)
         bundle = self._bundle.classifier.bundle
         said = parse_feedback_request(body, bundle.heads.tasks)
-        [outcome] = await self._bundle.label([(said.get("reply"), said.get("context"))])
+        texts = (said.get("reply"), said.get("context"), said.get("format"))
+        [outcome] = await self._bundle.label([texts])
         if isinstance(outcome, InputError):
             raise outcome
+        assert isinstance(outcome, Reading)  # no receipt was asked for
         try:
             name = await asyncio.to_thread(
                 self._feedback.add, said, outcome, str(bundle.manifest["digest"])

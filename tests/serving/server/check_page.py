@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -295,3 +297,34 @@ def test_a_text_that_is_too_long_is_told_readably(open_page):
     page = open_page()
     page.get_by_label("The reply", exact=True).fill("x" * 2500)
     expect(page.get_by_role("alert")).to_contain_text("2500 characters, allowed: 2000")
+
+
+def test_a_label_can_be_disagreed_with_where_the_service_stores_it(
+    open_page, serve, sound_bundle, tmp_path
+):
+    file = tmp_path / "feedback.jsonl"
+    page = open_page(serve(sound_bundle, "--feedback", str(file)).url)
+    expect(page.locator("#stores")).to_be_visible(timeout=60_000)
+    expect(page.locator("#hint")).not_to_contain_text("Nothing is stored")
+    write(page, "I am so sorry, friend.", "my parcel is late")
+    page.get_by_role("button", name="This is wrong: apology").click()
+    expect(page.get_by_role("button", name="Noted, thank you")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="It does: gratitude").click()
+    expect(page.get_by_role("button", name="Noted, thank you")).to_have_count(2, timeout=60_000)
+    tones = page.get_by_label("Tone is rather")
+    tones.select_option(index=1)
+    expect(tones).to_be_disabled(timeout=60_000)
+    expect(page.locator("#status")).to_have_text("Noted, thank you", timeout=60_000)
+    first, second, third = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert (first["reply"], first["context"]) == ("I am so sorry, friend.", "my parcel is late")
+    assert "apology" in first["read"]["strategies"]
+    assert "apology" not in first["labels"]["strategies"]
+    assert set(second["labels"]["strategies"]) == {*first["labels"]["strategies"], "gratitude"}
+    assert third["labels"]["tone"] != third["read"]["tone"]
+
+
+def test_without_feedback_nothing_asks_for_it(open_page):
+    page = open_page()
+    write(page, "I am so sorry, friend.")
+    expect(page.locator("#stores")).to_be_hidden()
+    expect(page.get_by_role("button", name="This is wrong")).to_have_count(0)

@@ -159,3 +159,18 @@ def test_hiding_tokens_needs_a_token_to_hide_them_behind(
     other = replace(inputs, encoder=replace(inputs.encoder, folder=tmp_path))
     with pytest.raises(EncoderError, match=r"no token named \[MASK\] or <mask>.*to 0"):
         other.mask_id(config)
+
+
+def test_each_token_weighs_what_its_row_does(
+    rows: list[Row], encoding: ReplyEncoding, data: DataSet
+) -> None:
+    weights = np.linspace(0.5, 1.5, len(rows), dtype=np.float32)
+    training = TrainingRows(
+        rows, encoding, data.tasks, weights=weights, context_dropout=0.5, seed=3
+    )
+    picked = [5, 0, 40]
+    batch = Collator(encoding)([training[index] for index in picked])
+    assert batch["weights"].flatten().tolist() == weights[picked].tolist()
+    tokens = [sum(window.size for window in training[index].encoded.windows) for index in picked]
+    assert batch["token_weights"].flatten().tolist() == np.repeat(weights[picked], tokens).tolist()
+    assert len(batch["token_weights"]) == len(batch["marks"])

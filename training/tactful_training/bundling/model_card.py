@@ -117,7 +117,7 @@ def _front_matter(record: RunRecord) -> dict[str, object]:
         "license": stated.get("license", "other"),
         **named,
         "base_model": record.inputs.encoder.name,
-        "datasets": [record.inputs.data.folder.name],
+        "datasets": [member.name for member in record.inputs.data.members],
         "tags": ["onnx", "label-wise-attention", *(tags if isinstance(tags, list) else [])],
         "model-index": [{"name": record.config.name, "results": _model_index(record)}],
     }
@@ -126,8 +126,8 @@ def _front_matter(record: RunRecord) -> dict[str, object]:
 def _model_index(record: RunRecord) -> list[dict[str, object]]:
     """The measured figures as the hub shows them: those of the last split, one result a task."""
     split, evaluation = list(record.evaluations.items())[-1]
-    folder = record.inputs.data.folder.name
-    name = record.inputs.data.card.front_matter.get("pretty_name", folder)
+    data = record.inputs.data
+    title = " and ".join(member.title for member in data.members)
     results: dict[str, list[dict[str, object]]] = {}
     for figure, estimate in headline(evaluation).items():
         task, _, key = figure.rpartition("/")
@@ -138,7 +138,7 @@ def _model_index(record: RunRecord) -> list[dict[str, object]]:
     return [
         {
             "task": {"type": "text-classification", "name": task},
-            "dataset": {"type": folder, "name": name, "split": split},
+            "dataset": {"type": data.name, "name": title, "split": split},
             "metrics": metrics,
         }
         for task, metrics in results.items()

@@ -13,9 +13,15 @@ from typing import Annotated
 import typer
 
 from tactful.options import DelimiterOption, JsonOption
+from tactful_training.commands.annotate import agreement, export, import_, init, merge
 from tactful_training.commands.shared_options import SetOption, require_train_extra, show
 
 app = typer.Typer(no_args_is_help=True, help="Look after data sets.")
+app.command()(init)
+app.command("import")(import_)
+app.command()(export)
+app.command()(agreement)
+app.command()(merge)
 
 
 @app.command()

@@ -13,6 +13,8 @@ from tactful.storage import recover
 from tactful_training.errors import ConfigError, DataError
 
 DEFAULT_CONFIG = "default.yaml"
+SHIPPED = "_shipped"
+"""The folder, within an installed package, of what came with it."""
 _CONFIGS = "configs"
 _DATA_SETS = "data_cards"
 
@@ -20,7 +22,7 @@ _DATA_SETS = "data_cards"
 def shipped_root() -> Path:
     """The folder that holds the shipped ``configs`` and ``data_cards``."""
     here = Path(__file__).resolve()
-    in_wheel = here.parents[1] / "_shipped"
+    in_wheel = here.parents[1] / SHIPPED
     return in_wheel if in_wheel.is_dir() else here.parents[3]
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +80,12 @@ class ScannedRows(NamedTuple):
 
 
 def scan_rows(
-    path: Path, tasks: Tasks, *, require_labels: bool = True, delimiter: str | None = None
+    path: Path,
+    tasks: Tasks,
+    *,
+    require_labels: bool = True,
+    delimiter: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> ScannedRows:
     """Read the rows of a .jsonl, .csv or .parquet file, however many are not usable.
 
@@ -91,15 +96,20 @@ def scan_rows(
         tasks: the tasks that labels and evidence may name.
         require_labels: whether a row must say something of its labels, be it null for a task.
         delimiter: of a CSV file; None finds it.
+        columns: name of a column to what it is to be called, where a file has its own names.
 
     Raises:
-        DataError: the file as a whole cannot be read.
+        DataError: the file as a whole cannot be read, or lacks a column that was named.
     """
     rows: list[Row] = []
     places: dict[str, str] = {}
     problems: list[str] = []
-    columns, records = _open(path, {"id", "reply"} if require_labels else {"reply"}, delimiter)
-    table = None if columns is None else LabelColumns(tasks, columns)
+    own = {new: one_form(old) for old, new in (columns or {}).items()}
+    wanted = {own.get(name, name) for name in (("id", "reply") if require_labels else ("reply",))}
+    names, records = _open(path, wanted, delimiter)
+    if own:
+        names, records = _with_names(path, names, records, own)
+    table = None if names is None else LabelColumns(tasks, names)
     parser = RowParser(tasks, table, require_labels=require_labels)
     for record in records:
         try:
@@ -114,8 +124,8 @@ def scan_rows(
             places[row.id] = record.place
             rows.append(row)
     lacking = {}
-    if rows or (columns is not None and "labels" not in columns):
-        others = parser.others if columns is None else columns
+    if rows or (names is not None and "labels" not in names):
+        others = parser.others if names is None else names
         for task in tasks:
             if task.name not in parser.stated:
                 hint = "" if table is None else table.hint(task)
@@ -127,6 +137,28 @@ def scan_rows(
     if table is None:
         return ScannedRows(path, rows, problems, lacking, {}, {})
     return ScannedRows(path, rows, problems, lacking, table.one_hot, table.unlike())
+
+
+def _with_names(
+    path: Path, names: list[str] | None, records: Iterator[_Record], own: Mapping[str, str]
+) -> tuple[list[str] | None, Iterator[_Record]]:
+    """Call columns by the names that rows have; another column of such a name gets a ``_``."""
+    new = {old: name for name, old in own.items()}
+
+    def called(name: str) -> str:
+        return new.get(name, f"{name}_" if name in own else name)
+
+    if names is not None and (lacking := [old for old in new if old not in names]):
+        raise DataError(
+            f"{path} has no column {', '.join(map(repr, lacking))}; its columns: {', '.join(names)}"
+        )
+    renamed = (
+        record
+        if record.values is None
+        else record._replace(values={called(k): v for k, v in record.values.items()})
+        for record in records
+    )
+    return None if names is None else [called(name) for name in names], renamed
 
 
 def _lacking(path: Path, task: str, hint: str, columns: Sequence[str] | dict[str, None]) -> str:
