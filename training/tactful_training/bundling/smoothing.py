@@ -20,8 +20,11 @@ from onnx import NodeProto, helper, numpy_helper
 from tactful.reading.decisions import Floats
 from tactful_training.bundling.quantisation import Graph
 
-STRENGTH = 0.9
-"""What share of the unevenness goes from activations into weights; Xiao et al. recommend a half."""
+STRENGTH = 1.0
+"""What share of the unevenness of activations goes into weights.
+
+Xiao et al. recommend a half for large language models; docs/performance.md has what it does here.
+"""
 _LEAST = 1e-5
 _VALUE = 2  # among the inputs of attention: query, key, value, bias
 _BIAS = 3
