@@ -60,7 +60,7 @@ def test_the_shipped_data_set_is_sound(shipped_report):
     assert shipped_report.ok
     assert {finding.check for finding in shipped_report.findings} <= {
         *("personal_data", "near_repeats", "similar_replies", "evidence_cuts", "repeats"),
-        *("short_duplicates", "lengths", "contradictions"),
+        *("short_duplicates", "lengths", "contradictions", "foreign_parts", "languages"),
     }
     assert [counts.rows for counts in shipped_report.splits.values()] == [13730, 1738, 1689]
 
@@ -451,6 +451,20 @@ def test_personal_data_is_found_and_not_repeated(data_set):
     kinds = [example.split(": ")[1].split()[0] for example in finding.examples]
     assert kinds == ["e-mail", "phone", "card", "account"]
     assert not any(secret in str(finding) for secret in ("anna", "901820", "1111", "3704"))
+
+
+def test_other_languages_and_words_that_are_not_the_agents(data_set):
+    texts = [
+        "Es tut uns sehr leid, dass Ihr Paket noch nicht bei Ihnen angekommen ist.",
+        "We are sorry, it is on its way.\n\nOn 3 May 2026 at 10:12, Ana wrote:\n> where is it?",
+        "<p>We are <b>sorry</b>, it is on its way.</p>",
+        "See https://shop.example/status for where it is, and tell us if it is late.",
+    ]
+    findings = found(data_set(train=[row(number, text) for number, text in enumerate(texts)]))
+    assert [each for _, each, _ in findings["languages"].rows] == ["r0"]
+    assert {each for _, each, _ in findings["foreign_parts"].rows} == {"r1", "r2"}
+    reasons = [each.split(": ")[1].split()[0] for each in findings["foreign_parts"].examples]
+    assert {"quoted", "markup"} <= set(reasons)
 
 
 def test_offsets_that_cut_words_or_begin_at_a_space(data_set):

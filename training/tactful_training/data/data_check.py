@@ -55,6 +55,8 @@ _CHECKS = {
     "evidence_missing": (False, "labels have no evidence in their row"),
     "evidence_cuts": (False, "pieces of evidence begin or end within a word, or at white space"),
     "personal_data": (False, "stretches look like personal data that nobody masked"),
+    "foreign_parts": (False, "stretches of replies are not the agent's words (quotes, HTML, …)"),
+    "languages": (False, "replies do not look like English"),
     "lengths": (False, "replies are far shorter or longer than the others"),
     "labels_absent": (False, "labels never occur in a split"),
     "labels_few_to_learn": (False, "labels are too rare to be learnt"),

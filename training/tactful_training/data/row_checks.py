@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import quantiles
 from typing import NamedTuple
 
+from tactful.errors import InputError
+from tactful.own_words.preparation import OwnWords, prepare
+from tactful.reading.language_doubt import is_doubtful
 from tactful_training.data.label_counts import decided
 from tactful_training.data.labelled_row import EvidenceSpan, Row
 from tactful_training.data.personal_data import find_personal_data, masked
@@ -52,6 +55,10 @@ def check_rows(splits: Mapping[str, Sequence[Row]]) -> Iterator[Found]:
             if not fewest <= words <= most:
                 usual = f"usual are {math.ceil(fewest)} to {math.floor(most)}"
                 yield Found("lengths", f"{here}: {words} words ({usual})", key)
+            if is_doubtful(row.reply):
+                yield Found("languages", f"{here}: {_shown(row.reply)}", key)
+            for why, text in _foreign_parts(row.reply):
+                yield Found("foreign_parts", f"{here}: {why} {_shown(text)}", key)
             for field, text in (("reply", row.reply), ("context", row.context or "")):
                 for each in find_personal_data(text):
                     what = masked(text[each.start : each.end])
@@ -91,6 +98,18 @@ def is_cut(reply: str, span: EvidenceSpan) -> bool:
 
 def _within_word(pair: str) -> bool:
     return len(pair) == 2 and pair.isalnum() and all(each < _WITHOUT_SPACES for each in pair)
+
+
+def _foreign_parts(reply: str) -> Iterator[tuple[str, str]]:
+    """Why and what, for the stretches that are not the agent's words; addresses are."""
+    try:
+        words = prepare(reply, None)
+    except InputError as error:
+        yield error.code, reply
+    else:
+        for part in words.skipped if isinstance(words, OwnWords) else ():
+            if part.why != "url":
+                yield part.why, reply[part.start : part.end]
 
 
 def _shown(text: str, longest: int = 60) -> str:
