@@ -118,9 +118,11 @@ class Place:
         small_data_set(folder / "my_set")
         small_data_set(folder / "data_cards/support_replies")
         shutil.copy(folder / "my_set/test.jsonl", folder / "replies.jsonl")
-        new = [{"id": f"new-{number}", "reply": f"{reply} It is new."}
-               for number, (reply, *_) in enumerate(REPLIES)]  # fmt: skip
-        labelled = [row | {"labels": {"strategies": [], "tone": "warm"}} for row in new]
+        texts = [f"{reply} It is new." for reply, *_ in REPLIES]
+        new = [{"id": f"new-{at}", "reply": text} for at, text in enumerate(texts)]
+        labels = {"labels": {"strategies": [], "tone": "warm"}}
+        labelled = [{"id": f"row-{at}", "reply": f"{text} And a row.", **labels}
+                    for at, text in enumerate(texts)]  # fmt: skip
         for name, rows in (("new_replies", new), ("new_rows", labelled)):
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
