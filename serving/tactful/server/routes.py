@@ -155,7 +155,7 @@ class Routes:
         body = await read_json(request, self._settings)
         bundle = self._bundle.classifier.bundle
         said = parse_feedback_request(body, bundle.heads.tasks)
-        texts = (said.get("reply"), said.get("context"), said.get("format"))
+        texts = (said.get("reply"), said.get("context"), said.get("format", "auto"))
         [outcome] = await self._bundle.label([texts])
         if isinstance(outcome, InputError):
             raise outcome
