@@ -76,6 +76,32 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         process.wait()
 
 
+CARD = """---
+tasks:
+  - {name: moves, kind: multilabel, labels: {sorry: "says <sorry>", thanks: ""}}
+  - {name: mood, kind: single, labels: {warm: kind, cold: ""}}
+---
+"""
+
+
+@pytest.fixture
+def data_set(tmp_path: Path) -> Path:
+    """Rows with emoji before the marked words, without a label, and with an unknown task."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "README.md").write_text(CARD, "utf-8")
+    said = [(["sorry"], "warm"), ([], "cold"), (["sorry", "thanks"], None), (None, "warm")]
+    lines = []
+    for number, (moves, mood) in enumerate(said * 3):
+        marks = [{"label": "sorry", "start": 2, "end": 10}] if moves and "sorry" in moves else []
+        reply = f"🙂 so sorry, and thank you, number {number}"
+        labels = {"moves": moves, "mood": mood}
+        row = {"id": f"r{number}", "reply": reply, "labels": labels, "evidence": marks}
+        lines.append(json.dumps(row) + "\n")
+    (folder / "test.jsonl").write_text("".join(lines), "utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("suggested", [False, True], ids=["annotations", "predictions"])
 def test_it_imports_what_is_exported_and_gives_it_back(
     studio: Studio, tmp_path: Path, data_set: Path, suggested: bool
