@@ -106,8 +106,10 @@ def test_corrections_and_new_rows_come_in_with_who_when_why_and_what_was_there(
     assert changes.startswith("# Changes\n\n## 1.1.0 (")
     assert "- 1 row corrected by Kim: ruling 7\n- 2 rows added by me" in changes
 
-    again = merge_data(mine, [path])
-    assert (again.version, again.unchanged) == (None, 3)
+    again = merge_data(
+        mine, [path, write(given("b", labels={"moves": ["thanks", "sorry"]}), name="b.jsonl")]
+    )
+    assert (again.version, again.unchanged) == (None, 4)  # the order of labels says nothing
     later = merge_data(mine, [write(given("g"))])
     assert later.version == "1.2.0"
     assert [each["row"] for each in lines(mine / "history.jsonl")] == ["a", "e", "f", "g"]

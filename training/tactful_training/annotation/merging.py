@@ -36,7 +36,7 @@ from tactful_training.annotation.row_history import (
 from tactful_training.config.shipped_files import SHIPPED, shipped_root
 from tactful_training.data.data_card import CARD
 from tactful_training.data.data_set import SPLITS, DataSet, load_data_set
-from tactful_training.data.labelled_row import Row
+from tactful_training.data.labelled_row import EvidenceSpan, Row
 from tactful_training.data.row_files import MAX_LISTED
 from tactful_training.data.row_records import jsonl, row_record
 from tactful_training.errors import DataError
@@ -235,7 +235,7 @@ class _Plan:
             return
         new = _corrected(old, said)
         self._note(said, labelling)
-        if (dict(new.labels), new.evidence) == (dict(old.labels), old.evidence):
+        if _meaning(new) == _meaning(old):
             self.unchanged += 1
             return
         self.rows[split][at] = new
@@ -310,6 +310,15 @@ def _corrected(old: Row, said: Row) -> Row:
         and (said.labels.get(span.task) is None or (span.task, span.label) in decided)
     ]
     return replace(old, labels=labels, evidence=(*kept, *said.evidence))
+
+
+def _meaning(row: Row) -> tuple[dict[str, object], set[EvidenceSpan]]:
+    """Labels and marked words, whatever their order."""
+    labels: dict[str, object] = {
+        task: frozenset(said) if isinstance(said, tuple) else said
+        for task, said in row.labels.items()
+    }
+    return labels, set(row.evidence)
 
 
 def _said_of(row: Row, tasks: Tasks) -> dict[str, Any]:
