@@ -327,6 +327,7 @@ def test_the_openapi_description_is_complete(http):
     described = http.get("/openapi.json").json()
     assert set(described["paths"]) == {
         *("/healthz", "/readyz", "/metrics", "/v1/bundle", "/v1/label", "/v1/admin/reload"),
+        "/v1/feedback",
         *("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}"),
         *("/v2/models/{name}/ready", "/v2/models/{name}/infer"),
     }
