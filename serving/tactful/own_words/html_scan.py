@@ -75,15 +75,18 @@ _QUOTED_TO_THE_END = re.compile(
 )
 _SIGNED = re.compile(
     r"gmail_signature|moz-signature|applemailsignature|ms-outlook-mobile-signature"
-    r"|protonmail_signature_block|\bid=[\"']?(?:x_)*signature\b"
-    r"|class=[\"'](?:[\w -]*[ _-])?signature\b",
+    r"|protonmail_signature_block|\bid=[\"']?(?:x_)*signature(?=[\"'\s]|$)"
+    r"|class=[\"'](?:[\w -]*[ _-])?signature(?:[_-](?:block|container|wrapper))?(?=[\"'\s])",
     re.IGNORECASE,
 )
 _HIDDEN = re.compile(
     r"display\s{0,3}:\s{0,3}none|visibility\s{0,3}:\s{0,3}hidden|mso-hide\s{0,3}:\s{0,3}all"
-    r"|(?:^|\s)hidden(?:\s|=|/|$)",
+    r"|\b(?:max-height|opacity)\s{0,3}:\s{0,3}0(?:px)?\s{0,3}(?:[;\"']|$)",
     re.IGNORECASE,
 )
+# The attribute, which is no word within the value of another.
+_HIDDEN_ATTRIBUTE = re.compile(r"(?:^|\s)hidden(?:\s|=|/|$)", re.IGNORECASE)
+_VALUES = re.compile(r"=\s{0,9}(?:\"[^\"]*\"|'[^']*')")
 _FORWARDED = re.compile(r"forwarded message|original message", re.IGNORECASE)
 
 
@@ -275,6 +278,10 @@ class _Scan:
 
     def _why(self, name: str, attributes: str) -> Why | None:
         if name == "head" or _HIDDEN.search(attributes):
+            return "markup"
+        if "hidden" in attributes.lower() and _HIDDEN_ATTRIBUTE.search(
+            _VALUES.sub("=''", attributes)
+        ):
             return "markup"
         if name == "blockquote" or _QUOTED.search(attributes):
             return "quoted"

@@ -58,6 +58,8 @@ _DATED = re.compile(
     r"|\b\d{1,2}\.? (?:de )?[^\W\d]{3,10}\.?(?:,|\s|$)|[^\W\d]{3,9}\.? \d{1,2}\b"
 )
 _ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.\w")
+# French is written with spaces that do not break, and with curly apostrophes.
+_PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")
 _LONGEST_NAME = 120  # of who wrote, after the verb
 _LONGEST_ATTRIBUTION = 300
 _COLONS = ":："
@@ -126,7 +128,7 @@ def is_quoted(line: Line) -> bool:
 
 def is_separator(line: Line) -> bool:
     """Whether a line says that another message begins: ``-----Original Message-----``."""
-    return _SEPARATOR.match(line.words) is not None
+    return _SEPARATOR.match(line.words.translate(_PLAIN)) is not None
 
 
 def is_reply_above(line: Line) -> bool:
@@ -146,7 +148,7 @@ def attribution(lines: list[Line], at: int) -> tuple[int, bool]:
         Their number, 0 for none; and whether they name a day or an address, so that what follows
         is a message even without quotation marks.
     """
-    words = lines[at].words
+    words = lines[at].words.translate(_PLAIN)
     if not words:
         return 0, False
     if words[-1] in _COLONS:
@@ -158,7 +160,7 @@ def attribution(lines: list[Line], at: int) -> tuple[int, bool]:
     for more in (1, 2):
         if at + more >= len(lines) or not lines[at + more].words:
             break
-        words += f" {lines[at + more].words}"
+        words += f" {lines[at + more].words.translate(_PLAIN)}"
         if words[-1] in _COLONS:
             found = _is_attribution(words) and _is_strong(words)
             return (more + 1, True) if found else (0, False)

@@ -10,12 +10,13 @@ from tactful.own_words.quoted_messages import Marks
 _DELIMITER = re.compile(r"(?:--|—|–|-- -)$")
 _RULE = re.compile(r"[-_=*~—]{3,}$")
 _MOBILE = re.compile(
-    r"(?:sent|written|composed) (?:from|with|via|using) (?:my |the "
-    r"|a |yahoo|outlook|proton|mail|gmail"
-    r"|samsung|front|spark|superhuman|hey|airmail|blackberry|iphone|ipad|android|missive|zoho)"
-    r".{0,80}$"
+    r"(?:sent|written|composed) (?:from|with|via|using) (?:(?:my |the |a |all[- ]new |new ){0,3}\[?"
+    r"(?:yahoo|outlook|proton ?mail|mail for|gmail|aol|samsung|galaxy|superhuman|airmail|blackberry"
+    r"|iphone|ipad|android|pixel|huawei|xiaomi|missive|zoho|windows (?:mail|phone)|mobile|phone"
+    r"|smartphone|tablet)\b.{0,80}|my [^.!?,;:]{2,40}\.?|(?:front|spark|hey)\.?)$"
     r"|get outlook for (?:ios|android).{0,60}$|(?:von|vom) meinem .{2,40} gesendet\.?$"
-    r"|gesendet (?:mit|von) .{2,60}$|envoyé (?:de|depuis) (?:mon|ma) .{2,40}$"
+    r"|gesendet (?:mit|von) (?:.{0,30} )?(?:app|mail|outlook|yahoo|proton|gmail|iphone|ipad|android"
+    r"|handy)\b.{0,40}$|envoyé (?:de|depuis) (?:mon|ma) .{2,40}$"
     r"|enviado (?:desde|do|de) (?:mi|meu) .{2,40}$|inviato da (?:il mio )?.{2,40}$"
     r"|verzonden (?:vanaf|met) (?:mijn )?.{2,40}$|skickat från min .{2,40}$|sendt fra min .{2,40}$"
     r"|wysłane z .{2,40}$|отправлено с .{2,40}$",
@@ -151,12 +152,18 @@ def _mark_stretch(marks: Marks, first: int, stop: int) -> None:
 def _cut_name(marks: Marks, first: int, lines: list[Line], after: list[int]) -> None:
     """Leave out what stands on the line of the name behind it: "Ana Silva | Acme"."""
     line = lines[after[0]]
-    found = _NAME_END.search(line.words)
-    if found is not None and _is_strong(line.words[found.end() :]) and found.start() < 40:
+    title = _title_at(line.words)
+    if 0 <= title < 40:
         text = marks.text[line.start : line.end]
-        place = line.start + text.index(line.words[: found.start()]) + found.start()
+        place = line.start + text.index(line.words[:title]) + title
         marks.leave_out(first + after[0], first + after[0] + 1, "signature")
         marks.cuts[first + after[0]] = place
+
+
+def _title_at(words: str) -> int:
+    """Where on the line of a name begins what is not the name; -1 for nowhere."""
+    found = _NAME_END.search(words)
+    return found.start() if found is not None and _is_strong(words[found.end() :]) else -1
 
 
 def _leave_block(marks: Marks, first: int, lines: list[Line], after: list[int]) -> None:
@@ -185,26 +192,38 @@ def _mark_unclosed(marks: Marks, first: int, lines: list[Line], filled: list[int
     block = filled[start:]
     if len(block) < 3 or not _is_name(lines[block[0]]):
         return
+    # "Please send it to:" is followed by what the agent says.
+    if start > 0 and lines[filled[start - 1]].words.endswith(":"):
+        return
     rest = [lines[index].words for index in block[1:]]
     if all(_is_strong(words) or _is_weak(words) for words in rest) and (
-        sum(map(_is_strong, rest)) >= 2
+        sum(map(_is_strong, rest)) + (_title_at(lines[block[0]].words) > 0) >= 2
     ):
+        _cut_name(marks, first, lines, block)
         marks.leave_out(first + block[1], first + block[-1] + 1, "signature")
 
 
 def _signs(lines: list[Line], rest: list[int], *, sure: bool) -> bool:
     words = [lines[index].words for index in rest]
-    sentences = sum(len(line.split()) > 5 and _SENTENCE.search(line) is not None for line in words)
+    # Below a rule that is no "--", even a short sentence is what the agent says.
+    longest = 5 if sure else 2
+    sentences = sum(
+        len(line.split()) > longest and _SENTENCE.search(line) is not None for line in words
+    )
     strong = any(map(_is_strong, words))
     return (strong and (sure or sentences == 0)) or (sure and sentences == 0)
 
 
 def _is_name(line: Line) -> bool:
-    return len(line.words) <= 50 and _NAMED.match(line.words) is not None
+    words = line.words
+    if (title := _title_at(words)) > 0:
+        words = words[:title]
+    return len(words) <= 50 and _NAMED.match(words.strip("*_")) is not None
 
 
 def _is_strong(words: str) -> bool:
     """Whether a line is one that only signatures have."""
+    words = words.strip("*_")  # bold, as text
     if len(words) > 160:
         return False
     if len(words.split()) > 6 and _SENTENCE.search(words) and not _BAR.search(words):

@@ -15,32 +15,39 @@ _FOOTER = re.compile(
     r"|\bconfidentiality (?:notice|note|statement)|\b(?:legal )?disclaimer ?:"
     r"|\bintended (?:solely|only|exclusively) for (?:the|use)"
     r"|\bif you (?:are|were) not the (?:intended|named|correct) (?:recipient|addressee)"
-    r"|\b(?:received|have received) this (?:e-?mail|message|communication)(?: \w+)? (?:in error|by"
-    r" mistake)|\bthink before (?:you print|printing)"
+    r"|\b(?:if|should) you (?:\w+ ){0,2}received this (?:e-?mail|message|communication)(?: \w+)?"
+    r" (?:in error|by mistake)|\bthink before (?:you print|printing)"
     r"|\bconsider the environment before printing"
     r"|\bregistered in (?:england|scotland|wales|ireland)"
-    r"|\bregistered (?:office|address) ?:|\bcompany (?:registration )?(?:no\b|number)\.? ?:? ?\d"
-    r"|\bvat (?:no|number|reg(?:istration)?)\.? ?:? ?(?:no\.? ?)?[a-z]{0,3} ?\d{6}"
     r"|\ball rights reserved|(?:©|\(c\)|copyright) ?\d{4}"
-    r"|\byou(?:'re| are| have)? (?:receiving|received|are receiving|getting) this"
-    r" (?:e-?mail|message|notification) (?:because|as|since)"
-    r"|\bto (?:unsubscribe|stop receiving"
-    r"|opt out)(?: \w+){0,6},? (?:click|please click|reply|visit)"
-    r"|^unsubscribe\b|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)\b"
+    r"|^\[message clipped\]|^unsubscribe ?[|•·]|^view request ?[|•·]"
+    r"|^how would you rate the support you received\?$"  # Zendesk's survey
+    r"|^(?:good, i['’]m satisfied|bad, i['’]m unsatisfied)"
+    r"|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)\b"
     r"|\bthis (?:e-?mail|message) is a service from|\bdelivered by zendesk|^powered by \w+"
-    r"|\bthis (?:e-?mail|message) (?:was|has been) (?:sent to|scanned|checked)"
-    r"|\bvirus-?free\b|\b(?:this is an automated|automatically generated) (?:e-?mail|message)"
-    r"|\bplease do not reply (?:directly )?to this (?:automated |automatic )?(?:e-?mail|message)"
     r"|^\W{0,3}(?:external|caution|warning)\W{1,3}.{0,20}(?:this )?(?:e-?mail|message)"
     r" (?:originated|came|is|comes) (?:from )?(?:outside|external)"
     r"|^\[?external(?: e-?mail| sender)?\]?$"
     r"|\bdiese e-?mail (?:und|enthält|kann|ist).{0,80}vertraulich"
     r"|\bce (?:message|courriel|mail)\b.{0,120}confidentiel"
     r"|\beste (?:mensaje|correo)\b.{0,120}confidencial"
-    r"|^(?:follow us|connect with us|find us)(?: on)?\b.{0,80}$"
     r"|^(?:privacy policy|terms of (?:service|use)|help cent(?:er|re)|contact us)"
-    r"(?: ?[|•·,] ?.{0,120})$"
+    r"(?: ?[|•·] ?.{0,120})$"
     r"|^your (?:request|ticket) \(?#?\w+\)? has been (?:updated|solved|received|closed)",
+    re.IGNORECASE,
+)
+# What an agent may say as well: a footer only as a paragraph of its own below what she wrote.
+_SOFT = re.compile(
+    r"registered (?:office|address) ?:|company (?:registration )?(?:no\b|number)\.? ?:? ?\d"
+    r"|.{0,80}\bvat (?:no|number|reg(?:istration)?)\.? ?:? ?(?:no\.? ?)?[a-z]{0,3} ?\d{6}"
+    r"|you(?:'re| are| have)? (?:receiving|received|are receiving|getting) this"
+    r" (?:e-?mail|message|notification) (?:because|as|since)"
+    r"|to (?:unsubscribe|stop receiving|opt out)(?: \w+){0,6},? (?:click|please click|reply|visit)"
+    r"|unsubscribe\b"
+    r"|this (?:e-?mail|message) (?:was|has been) (?:sent to|scanned|checked)|virus-?free\b"
+    r"|(?:this is an automated|(?:this is )?(?:an )?automatically generated) (?:e-?mail|message)"
+    r"|please do not reply (?:directly )?to this (?:automated |automatic )?(?:e-?mail|message)"
+    r"|(?:follow us|connect with us|find us)(?: on)?\b.{0,80}$",
     re.IGNORECASE,
 )
 # Each footer has one of these: most lines need no closer look.
@@ -51,19 +58,33 @@ _HINTS = (
     *("powered by", "scanned", "checked", "sent to", "automatic", "automated", "not reply"),
     *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
     *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request"),
-    *("your ticket", "you print", "outside"),
+    *(
+        "your ticket",
+        "you print",
+        "outside",
+        "satisfied",
+        "would you rate",
+        "view request",
+        "clipped",
+    ),
 )
 _SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
+_SHORT = 4  # words of the last line of a signature
 _DECORATION = re.compile(r"[-_=*~—#]{3,}$")
 
 
 def mark_standing(marks: Marks) -> None:
     """Find legal footers and the like; each goes from its sentence to the end of its paragraph."""
     lines = marks.lines
-    index = 0
+    index, own = 0, False
     while index < len(lines):
-        cut = _footer(lines[index].words) if marks.is_own(index) else -1
+        cut = -1
+        if marks.is_own(index):
+            cut = _footer(lines[index].words)
+            if cut < 0 and own and _SOFT.match(lines[index].words) and _is_apart(marks, index):
+                cut = 0
         if cut < 0:
+            own = own or marks.is_own(index)
             index += 1
             continue
         line = lines[index]
@@ -80,6 +101,12 @@ def mark_standing(marks: Marks) -> None:
         if cut == 0 and above >= 0 and _DECORATION.match(lines[above].words):
             marks.leave_out(above, above + 1, marks.whys[above] or "footer")
         index = stop
+
+
+def _is_apart(marks: Marks, index: int) -> bool:
+    """Whether a line begins a paragraph, or stands below one that is no sentence."""
+    above = marks.lines[index - 1].words
+    return not marks.is_own(index - 1) or len(above.split()) <= _SHORT
 
 
 def _footer(words: str) -> int:

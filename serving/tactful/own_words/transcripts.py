@@ -19,7 +19,8 @@ _DAY = (
 _WHEN = rf"(?:{_DAY}(?:,? at |,? |T))?{_CLOCK}(?: ?z)?"
 _STAMPED = re.compile(rf"[\[(<]?{_WHEN}[\])>]?\s?[-–—|:,]?\s*", re.IGNORECASE)
 _SPEAKER = re.compile(
-    r"[*_<\[]{0,3}(?P<name>[^\W\d_][\w.'’ -]{0,38}?)(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,40}\])?"
+    r"[*_<\[]{0,3}(?P<name>[^\W\d_][\w.'’ -]{0,38}?)[*_]{0,3}"
+    r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,40}\])?"
     rf"(?:,? (?:at )?{_WHEN})?(?: (?:says|said|wrote|writes))?\s?"
     r"(?:[*_]{0,3}\s?[::][*_]{0,3}|[>\]][:>]?)(?:\s+|$)(?P<text>.*)$",
     re.IGNORECASE,
@@ -54,6 +55,8 @@ _INLINE_ROLE = re.compile(
     r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,20}\])?\s?:\s",
     re.IGNORECASE,
 )
+# As programs keep a talk.
+_JSON_ROLE = re.compile(r'"(?:role|speaker|sender|author|from)"\s?:\s?"([^"]{1,40})"')
 # What stands before a colon in lists and forms, and is nobody's name.
 _FIELDS = frozenset(
     """
@@ -97,7 +100,7 @@ def speakers_of(text: str) -> tuple[str, ...]:
     lines = lines_of(text)
     turns = list(_turns(lines))
     found = _by_time(turns) or _by_role(turns) or _by_name(turns, lines)
-    return found or _by_inline_role(text)
+    return found or _by_inline_role(text) or _by_json_role(text)
 
 
 def _turns(lines: Sequence[Line]) -> list[_Turn]:
@@ -193,6 +196,11 @@ def _by_name(turns: Sequence[_Turn], lines: Sequence[Line]) -> tuple[str, ...]:
     if not 2 <= len(speakers) <= 6 or again == 0:
         return ()
     return speakers if 2 * len(talking) >= filled and 2 * spoken > len(talking) else ()
+
+
+def _by_json_role(text: str) -> tuple[str, ...]:
+    speakers = tuple(dict.fromkeys(name.lower() for name in _JSON_ROLE.findall(text)))
+    return speakers if len(speakers) > 1 else ()
 
 
 def _by_inline_role(text: str) -> tuple[str, ...]:

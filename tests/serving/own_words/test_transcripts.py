@@ -30,6 +30,8 @@ TALKS = {
     "two lines": "Jane: I never got it!\nAna: I'm so sorry about that.",
     "phone call": "Speaker 1: Thank you for calling.\nSpeaker 2: My phone is broken.",
     "iso time": "2025-11-04T09:11:02Z Ana: Hello\n2025-11-04T09:12:02Z Jane: hi",
+    "bold, times": "**Tom** (8:15 AM): Where is it?\n**Ana** (8:16 AM): I'm so sorry.",
+    "json": '[{"role": "assistant", "content": "So sorry!"}, {"role": "user", "content": "ok"}]',
     "german": "Kunde: Wo ist mein Paket? Ich warte.\nMitarbeiter: Es geht heute raus, bis bald.",
 }
 
