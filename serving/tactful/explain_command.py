@@ -101,10 +101,7 @@ def explain(
         before = read_receipt(replay)
         classifier = tactful.Classifier.load(bundle)
         tolerance = classifier.bundle.manifest["golden_tolerance"]
-        # Where nothing was left out, the reply was read as it stands, whatever it was taken for.
-        format_ = "auto" if before.reading.skipped else "text"
-        now = classifier.explain(before.reply, before.context, format=cast(Format, format_))
-        found = compare_receipts(before, now, tolerance)
+        found = compare_receipts(before, _read_again(classifier, before), tolerance)
         if json_output:
             typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
         else:
@@ -126,6 +123,26 @@ def explain(
         typer.echo(json.dumps(receipt.to_dict(), ensure_ascii=False))
     else:
         Console().print(render_receipt(receipt))
+
+
+def _read_again(classifier: tactful.Classifier, before: Receipt) -> Receipt:
+    """Read the text of a receipt, which does not say for what it was taken, as it was read then."""
+    # Entities are read as what they mean, and nothing is left out then.
+    formats: tuple[Format, ...] = (
+        ("auto", "email", "html") if before.reading.skipped else ("text", "html")
+    )
+    usual = None
+    for format_ in formats:
+        try:
+            now = classifier.explain(before.reply, before.context, format=format_)
+        except InputError:
+            if format_ == "text":
+                raise
+            continue
+        usual = usual or now
+        if (now.unread, now.tokens) == (before.unread, before.tokens):
+            return now
+    return usual or classifier.explain(before.reply, before.context, format="text")
 
 
 def read_receipt(path: Path) -> Receipt:

@@ -184,6 +184,27 @@ def test_a_replay_tells_apart_what_may_differ(classifier: Classifier) -> None:
     assert "digest was 000" in compare_receipts(other, receipt, 1).differences[0]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("I&#39;m so sorry &amp; glad.",),
+        ("It ships.\n> so sorry",),
+        ("It ships.\n> so sorry", "--format", "text"),
+        ("Press <b>Save</b>, sorry.\n> thanks", "--format", "email"),
+    ],
+)
+def test_a_replay_reads_a_mail_as_it_was_read(
+    explain: Explain, tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(explain(*given, "--json").stdout)
+    assert "It is the same." in explain("--replay", str(receipt)).stdout
+    content = json.loads(receipt.read_text())
+    content["labels"]["strategies"]["apology"]["logit"] = "high"
+    receipt.write_text(json.dumps(content))
+    assert "'high' is no number" in explain("--replay", str(receipt), code=2).stderr
+
+
 def test_the_command_shows_and_replays(explain: Explain, neighbourly: Path, tmp_path: Path) -> None:
     bundle = neighbourly / "bundle"
     shown = explain(REPLY, "--context", LONG, "--data", str(neighbourly / "data"), bundle=bundle)

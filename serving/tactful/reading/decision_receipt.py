@@ -248,6 +248,9 @@ def _decision_to_dict(label: LabelDecision) -> dict[str, Any]:
 
 def _decision_from_dict(content: Mapping[str, Any]) -> LabelDecision:
     tokens = tuple(TokenScore(**token) for token in content["tokens"])
+    for number in (content["logit"], content["score"]):
+        if not isinstance(number, int | float):
+            raise ValueError(f"{number!r} is no number")
     return LabelDecision(**{**content, "tokens": tokens})
 
 
