@@ -121,6 +121,10 @@ def _reason(hub: Any, error: Exception) -> str:
             "the hub cannot be reached (no network, or HF_HUB_OFFLINE is set) and the cache does "
             "not have it"
         )
+    elif isinstance(error, import_module("httpx").TransportError):  # what huggingface_hub asks with
+        told = (
+            "the hub cannot be reached; check the network, the proxies' variables and HF_ENDPOINT"
+        )
     else:
         told = f"the hub failed ({type(error).__name__})"
     text = str(error).strip().splitlines()

@@ -40,6 +40,7 @@ _INPUTS = ("reply", "context")
 _REST = ("evidence", "truncated")
 _LENGTH = struct.Struct("<I")  # before each element of a binary BYTES tensor
 # The extensions of Triton that would change what a tensor means: refused, never overlooked.
+_MOST_SHOWN = 40
 _FOREIGN = ("classification", "shared_memory_region")
 
 
@@ -256,12 +257,23 @@ def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return parameters
 
 
+def _shown(value: object) -> str:
+    """A wrong datatype or shape as a message quotes it."""
+    several = value if isinstance(value, list) else [value]
+    if any(isinstance(each, list | dict) for each in several) or isinstance(value, dict):
+        return "what was given"  # nested, however deep
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+
+
 def _elements(
     name: str, tensor: Mapping[str, Any], binary: memoryview, max_items: int
 ) -> tuple[list[Any], memoryview]:
     """The elements of an input, and what of the bytes is left behind it."""
     if tensor.get("datatype") != "BYTES":
-        raise wrong_tensor(f"{name}: its datatype must be BYTES")
+        raise wrong_tensor(
+            f"{name}: its datatype must be BYTES, not {_shown(tensor.get('datatype'))}"
+        )
     shape = tensor.get("shape")
     if (
         not isinstance(shape, list)
@@ -270,7 +282,7 @@ def _elements(
         or shape[0] < 0
         or shape[1:] not in ([], [1])
     ):
-        raise wrong_tensor(f"{name}: its shape must be [n] or [n, 1]")
+        raise wrong_tensor(f"{name}: its shape must be [n] or [n, 1], not {_shown(shape)}")
     rows = shape[0]
     if rows > max_items:
         raise RequestError(

@@ -201,7 +201,7 @@ def parse_feedback_request(content: Any, tasks: Tasks) -> dict[str, Any]:
         fits = several if task.kind == "multilabel" else isinstance(said, str)
         names = said if isinstance(said, list) else [said]
         if not fits or not set(names) <= set(task.names) or len(set(names)) < len(names):
-            what = "a list of labels" if task.kind == "multilabel" else "one label"
+            what = "a list of labels, each once" if task.kind == "multilabel" else "one label"
             raise _wrong(f"/labels/{name}", f"must be {what}, of: {', '.join(task.names)}")
     for name, longest in _SAID.items():
         text = content.get(name)

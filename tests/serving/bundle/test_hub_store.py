@@ -110,6 +110,9 @@ def test_a_wrong_token_and_no_network_are_named(hub, ask, files, sound_bundle):
         dead = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         _, [line], _ = ask("-c", LOAD, "hf://team/here", HF_ENDPOINT=dead)
         assert "the hub cannot be reached" in line
+        code, _, errors = ask(*push, HF_ENDPOINT=dead)
+        assert code == 2
+        assert "the hub cannot be reached; check the network" in errors
     _, [line], _ = ask("-c", LOAD, "hf://team/here", HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE is set" in line
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tactful import Classifier
 from tactful.cli import build_app
-from tactful_training.annotation.exchange import import_rows
+from tactful_training.annotation.exchange import export_rows, import_rows
 from tactful_training.annotation.merging import merge_data
 from tactful_training.annotation.new_set import Columns, start_data_set
 from tactful_training.data.data_check import check_data
@@ -99,7 +99,7 @@ def test_a_folder_of_texts_becomes_files_to_label_in(tmp_path: Path) -> None:
     [
         ({"columns": Columns("Agent reply")}, "which labels"),
         ({"columns": Columns("Reply", labels="Category")}, "'Reply'"),
-        ({"columns": Columns("Agent reply", labels="Categories")}, "which labels"),
+        ({"columns": Columns("Agent reply", labels="Categories")}, "no column 'Categories'"),
         (
             {"columns": Columns("Agent reply", labels="Agent reply 2"), "labels": ["a"]},
             "no column 'Agent reply 2'; its columns: Ticket",
@@ -124,12 +124,28 @@ def test_what_cannot_be_used_is_explained_and_nothing_is_left(
 def test_what_is_there_already_is_not_touched(tmp_path: Path, export: Path) -> None:
     with pytest.raises(DataError, match="is there already"):
         start_data_set(tmp_path, export, columns=HELP_DESK)
+    with pytest.raises(DataError, match=r"there is no .*gone\.csv; name a table"):
+        start_data_set(tmp_path / "set", tmp_path / "gone.csv", columns=HELP_DESK)
     with pytest.raises(DataError, match=r"holds no \.txt file"):
         start_data_set(tmp_path / "set", tmp_path, labels=["a"])
     book = tmp_path / "book.xlsx"
     book.write_bytes(b"PK")
     with pytest.raises(DataError, match="save a workbook as 'CSV UTF-8'"):
         start_data_set(tmp_path / "set", book, labels=["a"])
+
+
+def test_a_column_may_be_called_labels_and_a_label_begin_as_a_formula(tmp_path: Path) -> None:
+    table, folder = tmp_path / "export.csv", tmp_path / "set"
+    cells = ("-late", "-late|on time", "on time", "")
+    lines = [f"{name * 4} is here,{cell}\n" for name, cell in zip("abcd", cells, strict=True)]
+    table.write_text("reply,labels\n" + "".join(lines), "utf-8")
+    start_data_set(folder, table, task="topics", columns=Columns(labels="labels"))
+    sheet, back = tmp_path / "sheet.csv", tmp_path / "back.jsonl"
+    export_rows(folder, sheet, "csv")
+    assert "'-late" in sheet.read_text("utf-8")
+    import_rows(sheet, folder, back)
+    found = [json.loads(line)["labels"]["topics"] for line in back.open(encoding="utf-8")]
+    assert sorted(map(sorted, found)) == [[], ["-late"], ["-late", "on time"], ["on time"]]
 
 
 def page_commands() -> list[list[str]]:

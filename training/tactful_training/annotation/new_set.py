@@ -34,6 +34,7 @@ GUIDE = "ANNOTATION_GUIDE.md"
 UNLABELLED = "unlabelled.jsonl"
 _TO_LABEL = "to_label"
 _MOST_LABELS = 200  # a column with more different values holds something else
+_GIVEN = "given labels"  # what their column is called while they are counted
 _NO_TASK = Tasks((Task("none_yet", "multilabel", {"none": ""}),))
 
 
@@ -125,8 +126,17 @@ def start_data_set(
     if folder.exists():
         raise DataError(f"{folder} is there already; name a folder that is not")
     columns = columns or Columns()
+    if not source.exists():
+        raise DataError(
+            f"there is no {source}; name a table ({', '.join(SUFFIXES)}) or a folder of .txt files"
+        )
+    if not source.is_dir() and (not source.is_file() or source.suffix.lower() not in SUFFIXES):
+        raise DataError(
+            f"{source} is no table ({', '.join(SUFFIXES)}) and no folder of .txt files; save a "
+            "workbook as 'CSV UTF-8' first"
+        )
     names = [one_form(label.strip()) for label in labels if label.strip()]
-    if not names and columns.labels is not None:
+    if not names and columns.labels is not None and not source.is_dir():
         names = _labels_in(source, columns, delimiter)
     if not names:
         raise DataError(
@@ -178,16 +188,21 @@ def _labels_in(source: Path, columns: Columns, delimiter: str | None) -> list[st
     Raises:
         DataError: it holds none, or so many that it must hold something else.
     """
-    named = {columns.reply: "reply"}
+    named = {columns.reply: "reply", columns.labels or "": _GIVEN}
     counts: dict[str, int] = {}
     for row in scan_rows(
         source, _NO_TASK, require_labels=False, delimiter=delimiter, columns=named
     ).usable():
-        said = row.columns.get(columns.labels or "")
+        said = row.columns.get(_GIVEN)
         for label in said if isinstance(said, list) else str(said or "").split("|"):
             name = one_form(str(label).strip())
             if name and name != UNKNOWN:
                 counts[name] = counts.get(name, 0) + 1
+    if not counts:
+        raise DataError(
+            f"{source}: the column {columns.labels!r} holds no label; name another one, or name "
+            "the labels with --labels"
+        )
     if len(counts) > _MOST_LABELS:
         raise DataError(
             f"{source}: the column {columns.labels!r} has {len(counts)} different values, for "
@@ -200,11 +215,6 @@ def _labels_in(source: Path, columns: Columns, delimiter: str | None) -> list[st
 def _rows(source: Path, tasks: Tasks, columns: Columns, delimiter: str | None) -> list[Row]:
     if source.is_dir():
         return _texts(source, tasks)
-    if not source.is_file() or source.suffix.lower() not in SUFFIXES:
-        raise DataError(
-            f"{source} is no table ({', '.join(SUFFIXES)}) and no folder of .txt files; save a "
-            "workbook as 'CSV UTF-8' first"
-        )
     [task] = tasks
     rows = scan_rows(
         source,

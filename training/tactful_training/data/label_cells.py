@@ -23,6 +23,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from tactful.batch.csv_format import as_it_was
 from tactful.reading.tasks import Task, Tasks, one_form
 from tactful.strict_json import unique_keys
 
@@ -196,6 +197,9 @@ def split_labels(text: str, known: Collection[str]) -> list[Any]:
     text = one_form(text)
     if text in known:
         return [text]
+    plain = _parted(as_it_was(text, csv=True), "|")  # "'-x", as a table for spreadsheets has it
+    if plain and all(label in known for label in plain):
+        return plain
     labels = _parted(text, "|")
     if len(labels) != 1 or labels[0] in known:
         return labels
