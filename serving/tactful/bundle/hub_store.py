@@ -121,7 +121,8 @@ def _reason(hub: Any, error: Exception) -> str:
             "the hub cannot be reached (no network, or HF_HUB_OFFLINE is set) and the cache does "
             "not have it"
         )
-    elif isinstance(error, import_module("httpx").TransportError):  # what huggingface_hub asks with
+    elif any(kind.__name__ == "TransportError" for kind in type(error).__mro__):
+        # Of the HTTP client, which is not the same one in all versions of the library.
         told = (
             "the hub cannot be reached; check the network, the proxies' variables and HF_ENDPOINT"
         )
