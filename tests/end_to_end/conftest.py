@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,12 +47,18 @@ def tactful() -> Run:
 
 
 @pytest.fixture(scope="session")
-def trained(tactful: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tactful: Run, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A folder where the smoke config was trained; config and data are the package's own.
 
-    What the command printed is in ``printed.txt``.
+    What the command printed is in ``printed.txt``. Where tests run in several processes the first
+    one trains for all, and each has a copy.
     """
-    folder = tmp_path_factory.mktemp("smoke")
-    finished = tactful("train", "smoke", cwd=folder)
-    (folder / "printed.txt").write_text(finished.stdout + finished.stderr, encoding="utf-8")
-    return folder
+    mine = tmp_path_factory.getbasetemp()
+    shared = (mine if worker_id == "master" else mine.parent) / "smoke"
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "printed.txt").exists():
+            shared.mkdir()
+            finished = tactful("train", "smoke", cwd=shared)
+            said = finished.stdout + finished.stderr
+            (shared / "printed.txt").write_text(said, encoding="utf-8")
+    return shared if worker_id == "master" else shutil.copytree(shared, mine / "smoke")
