@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -29,6 +30,10 @@ from tactful.reading.encoding import EncodingLimits
 from tactful.reading.engine import Engine
 from tactful.reading.tasks import Task
 from tactful.strict_json import canonical_json
+
+# Timings belong in benchmarks: no example fails for being slow.
+settings.register_profile("no clock", deadline=None)
+settings.load_profile("no clock")
 
 WORDS = {
     "apology": ["sorry", "apologies"],

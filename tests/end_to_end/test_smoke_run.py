@@ -60,7 +60,9 @@ def test_the_manifest_says_where_the_model_comes_from(trained: Path) -> None:
     assert measured["processor"]
     [shipped] = [each for each in measured["candidates"] if each["verdict"] == "ships"]
     assert shipped["name"] == measured["shipped"]
-    assert shipped["bytes"] == manifest["files"]["model.onnx"]["size"]
+    # What the nearest training replies are found by is put beside the graph.
+    beside = manifest["files"]["model.onnx"]["size"] - shipped["bytes"]
+    assert 0 < beside < 100_000
     int8 = shipped["name"] != "fp32"
     assert manifest["precision"] == ("int8" if int8 else "fp32")
     assert manifest["golden_tolerance"] == (0.05 if int8 else 0.001)
@@ -173,7 +175,7 @@ def test_evaluate_prints_the_agreed_json(trained: Path, tactful: Run) -> None:
     )  # fmt: skip
     result = json.loads(printed.stdout)
 
-    assert result["n"] == 1148
+    assert result["n"] == 1738
     for name in ("macro_f1", "micro_f1"):
         figure = result["strategies"][name]
         assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1

@@ -62,7 +62,7 @@ def addresses(page):
 
 def test_the_page_names_no_address_from_the_root_of_the_host(service):
     named = addresses(httpx.get(f"{service.url}/").text)
-    assert sorted(named) == ["openapi.json", "v1/bundle", "v1/label"]
+    assert sorted(named) == ["openapi.json", "v1/bundle", "v1/feedback", "v1/label"]
 
 
 @pytest.mark.parametrize("prefix", ["", "/tactful"])
@@ -123,6 +123,8 @@ def test_everything_works_behind_a_prefix_that_nginx_strips(serve, sound_bundle,
     with httpx.Client(timeout=60) as http:
         page = http.get(url)
         for address in addresses(page.text):
+            if address == "v1/feedback":  # off: the page does not ask it then
+                continue
             whole = urljoin(str(page.url), address)
             answer = http.post(whole, json=REPLY) if "label" in address else http.get(whole)
             assert answer.status_code == 200, whole

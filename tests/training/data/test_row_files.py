@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.reading.tasks import Tasks
-from tactful_training.data.data_set import load_data_set, load_labelled
+from tactful_training.data.data_set import check_allowed, load_data_set, load_labelled
 from tactful_training.data.labelled_row import EvidenceSpan, targets
 from tactful_training.data.row_files import scan_rows
 from tactful_training.errors import DataError
@@ -717,9 +717,9 @@ def test_a_training_needs_all_tasks_of_the_card_in_all_files(tmp_path):
         found.splits({"validation": ["topics"]})
     assert "validation.csv" not in str(caught.value)
     with pytest.raises(DataError, match="unknown task 'topic'; did you mean 'topics'"):
-        found.splits(["topic"])
+        check_allowed(["topic"], found.tasks)
     with pytest.raises(DataError, match="unknown split 'tset'; did you mean 'test'"):
-        found.splits({"tset": ["topics"]})
+        check_allowed({"tset": ["topics"]}, found.tasks)
 
 
 def test_rows_to_evaluate_on_say_which_tasks_they_lack(tmp_path):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from tactful.reading.encoding import MAX_TOKENS, MAX_WINDOWS, EncodingLimits
 
@@ -59,6 +67,13 @@ class DataConfig(_Section):
                 "by itself or as {folder: …, weight: …}"
             )
         return [_one_of_several(each) for each in given]
+
+    # pydantic warns of what it makes itself of a model within a list within a union.
+    @field_serializer("folder")
+    def _plain(self, folder: str | list[str | WeightedFolder]) -> str | list[Any]:
+        if isinstance(folder, str):
+            return folder
+        return [each if isinstance(each, str) else each.model_dump() for each in folder]
 
     @property
     def folders(self) -> list[WeightedFolder]:
