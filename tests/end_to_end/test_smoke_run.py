@@ -185,7 +185,7 @@ def test_evaluate_prints_the_agreed_json(trained: Path, tactful: Run) -> None:
         "f1",
         "support",
     }
-    assert result["tone"]["labels"]["neutral"]["support"] == 506
+    assert result["tone"]["labels"]["neutral"]["support"] == 869
     assert result["evidence"]["token_f1"]["value"] >= 0
     assert set(result["calibration"]) == {"strategies", "tone"}
 
