@@ -139,7 +139,12 @@ def test_hostile_replies(classifier: Classifier, reply: str) -> None:
     context=st.none() | st.text(st.characters(exclude_categories=())),
 )
 def test_any_reply_gives_a_reading(classifier: Classifier, reply: str, context: str | None) -> None:
-    check_reading(classifier.classify(reply, context), reply)
+    check_reading(classifier.classify(reply, context, format="text"), reply)
+    [result] = classifier.classify_many([(reply, context)], errors="return")
+    if isinstance(result, InputError):  # nothing but quotation, or a talk
+        assert result.code in ("reply_only_quotes", "reply_is_transcript")
+    else:
+        check_reading(result, reply)
 
 
 @pytest.mark.parametrize("unit", ["sorry ", "a", "!", "🙂", "e\u0301", "\n", "\u200b"])

@@ -19,6 +19,7 @@ Protocol: https://github.com/kserve/open-inference-protocol (read 2026-11).
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +40,9 @@ HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of the JSON before th
 _INPUTS = ("reply", "context")
 _REST = ("evidence", "truncated")
 _LENGTH = struct.Struct("<I")  # before each element of a binary BYTES tensor
+_MOST_SHOWN = 40  # characters of a wrong datatype or shape
+_DATATYPE = re.compile(r"BOOL|BYTES|U?INT(?:8|16|32|64)|BF16|FP(?:16|32|64)")
 # The extensions of Triton that would change what a tensor means: refused, never overlooked.
-_MOST_SHOWN = 40
 _FOREIGN = ("classification", "shared_memory_region")
 
 
@@ -258,10 +260,14 @@ def _parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _shown(value: object) -> str:
-    """A wrong datatype or shape as a message quotes it."""
+    """A wrong datatype or shape as a message quotes it; texts that may be a reply's never are."""
     several = value if isinstance(value, list) else [value]
-    if any(isinstance(each, list | dict) for each in several) or isinstance(value, dict):
-        return "what was given"  # nested, however deep
+    plain = all(
+        _DATATYPE.fullmatch(each) if isinstance(each, str) else not isinstance(each, list | dict)
+        for each in several
+    )
+    if not plain:
+        return "what was given"
     text = json.dumps(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 

@@ -217,6 +217,7 @@ def test_texts_and_names_are_found_nowhere(http, service):
         {"inputs": [tensor(canary, [canary])]},
         {"inputs": [REPLY], "outputs": [{"name": canary}]},
         {"inputs": [tensor("reply", [canary], datatype=canary)]},
+        {"inputs": [tensor("reply", [canary]) | {"shape": [canary]}]},
     ):
         assert canary not in http.post(INFER, json=sent).text
     assert canary not in http.get(f"/v2/models/{canary}").text
