@@ -23,7 +23,7 @@ from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
 from tactful_training.fitting.resuming import open_work_folder
 from tactful_training.registry.tracked_training import flat_metrics
 from tactful_training.run_summary import choose_samples, print_summary
-from tactful_training.training_run import TrainingResult, train
+from tactful_training.training_run import TrainingResult, evaluate_beside, train
 
 Make = Callable[..., Config]
 
@@ -127,6 +127,7 @@ def test_parts_of_the_test_split_and_other_rows_are_measured_beside_it(
     rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
     for number, row in enumerate(rows):
         row["origin"] = "old" if number < 30 else "new"
+        row["place"] = f"place {number}"
     (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = make_config(
         data__folder=folder,
@@ -134,7 +135,7 @@ def test_parts_of_the_test_split_and_other_rows_are_measured_beside_it(
         evaluation__part_by="origin",
         evaluation__further=f"{{elsewhere: {data_set / 'validation.jsonl'}}}",
     )
-    run(config, workplace / "out")
+    result, _ = run(config, workplace / "out")
     card = (workplace / "out" / "README.md").read_text()
     titles = "test (48 rows) | test, new (18 rows) | test, old (30 rows) | elsewhere (48 rows) |"
     assert titles in card
@@ -146,6 +147,11 @@ def test_parts_of_the_test_split_and_other_rows_are_measured_beside_it(
             if path.startswith("beside/") and path.endswith("/n") and name[-3:] in path
         ]
         assert measured == count
+
+    # A column of as many values as rows is none of parts.
+    engine = Classifier.load(workplace / "out").engine
+    by_place = make_config(data__folder=folder, evaluation__part_by="place")
+    assert not evaluate_beside(by_place, result.inputs, result.evaluations["test"], engine, {})
 
 
 def test_the_same_seed_gives_the_same_model(make_config: Make, workplace: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from rich.console import Console
 
 from tactful.bundle.writing import check_target
@@ -45,6 +46,8 @@ from tactful_training.registry.environment import describe_environment, git_comm
 from tactful_training.registry.model_registration import Registration
 from tactful_training.registry.tracked_training import TrackedRun
 
+# A column of more values holds no parts that a model card could show beside each other.
+_MOST_PARTS = 8
 _ANSWERS = "teacher.safetensors"
 
 
@@ -283,12 +286,28 @@ def evaluate(
         measured["fp32_test"] = on_test(fp32.as_served(inputs.encoder.tokenizer))
     test = on_test(engine)
     if len(inputs.data.members) > 1:
-        for name, at in inputs.of_sets("test").items():
-            of_set = test.answers.part(list(at))
-            if not np.isnan(of_set.truth).all():
-                measured[f"test_{name}"] = evaluate_answers(of_set, resamples=resamples)
+        sets = {f"test_{name}": list(at) for name, at in inputs.of_sets("test").items()}
+        measured |= evaluate_parts(test, sets, resamples)
     measured["test"] = test  # last: what the model card speaks of
     return measured
+
+
+def evaluate_parts(
+    whole: Evaluation, parts: Mapping[str, Sequence[int] | NDArray[np.intp]], resamples: int
+) -> dict[str, Evaluation]:
+    """Measure parts of rows that were read already; a part of which no label is known is left out.
+
+    Args:
+        whole: what was measured on all rows.
+        parts: name to the places of its rows.
+        resamples: how many resamples intervals are made of.
+    """
+    answers = {name: whole.answers.part(list(places)) for name, places in parts.items()}
+    return {
+        name: evaluate_answers(each, resamples=resamples)
+        for name, each in answers.items()
+        if not np.isnan(each.truth).all()
+    }
 
 
 def evaluate_beside(
@@ -313,9 +332,10 @@ def evaluate_beside(
     measured: dict[str, Evaluation] = {}
     rows = inputs.rows["test"]
     if column is not None and any(column in row.columns for row in rows):
-        for value, mask in slice_columns(rows, [column])[column].items():
-            part = test.answers.part(np.flatnonzero(mask).tolist())
-            measured[f"test, {value}"] = evaluate_answers(part, resamples=resamples)
+        masks = slice_columns(rows, [column])[column]
+        if len(masks) <= _MOST_PARTS:
+            places = {f"test, {value}": np.flatnonzero(mask) for value, mask in masks.items()}
+            measured |= evaluate_parts(test, places, resamples)
     for name, labelled in further.items():
         measured[name] = evaluate_classifier(
             Classifier(engine), labelled.rows, labelled.tasks, resamples=resamples
