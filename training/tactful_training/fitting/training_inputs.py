@@ -166,8 +166,10 @@ def load_training_inputs(config: Config) -> TrainingInputs:
         teacher = open_teacher(name, data.tasks, encoding.limits, encoder.tokenizer)
     if config.distill.soft_labels is not None:
         path = _beside(Path(config.distill.soft_labels), data)
-        whole = data.splits(config.data.allow_missing_tasks).rows["train"]
-        soft_labels = read_soft_labels(path, whole, data.tasks)
+        whole = (
+            joined if config.data.limit is None else data.splits(config.data.allow_missing_tasks)
+        )
+        soft_labels = read_soft_labels(path, whole.rows["train"], data.tasks)
     return TrainingInputs(
         data=data,
         rows=joined.rows,
