@@ -39,7 +39,10 @@ def lines_of(text: str) -> list[Line]:
 
 # White space, and the marks of direction that mail programs put before lines.
 _OUTER = " \t\v\f\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-_QUOTE = re.compile(r">(?!(?:[:;=]['-]?[()DPpO/\\|\[\]]|_<|\.<|=|-))")
+_QUOTE = re.compile(
+    r">(?!(?:[:;=]['-]?[()DPpO/\\|\[\]]|_<|\.<|=|-))"
+    r"|\|[\s>]+[^\s|][^|]*$"  # a second bar makes it a row of a table
+)
 
 _VERB = re.compile(
     r"\b(?:wrote|writes|schrieb|a écrit|a ecrit|escribió|escribio|ha scritto|escreveu|schreef|skrev"
@@ -91,6 +94,20 @@ _REPLY_ABOVE = re.compile(
     re.IGNORECASE,
 )
 
+# "Nov 3, 2025, 10:14 AM PST", the second line of a ticket's comment, below who wrote it.
+_STAMP = re.compile(
+    r"(?:[^\W\d]{3,9}\.? \d{1,2},? \d{4}|\d{1,2}\.? [^\W\d]{3,9}\.? \d{4}|\d{4}-\d\d-\d\d"
+    r"|\d{1,2}[/.]\d{1,2}[/.]\d{4}),?(?: at)? \d{1,2}[:.]\d\d(?: ?[ap]\.?m\.?)?"
+    r"(?: [A-Z]{2,5}(?:[+-]\d{1,2}(?::\d\d)?)?)?$",
+    re.IGNORECASE,
+)
+_TICKET = re.compile(
+    r"your (?:request|ticket) \(?#?\w+\)? has been \w+|this (?:e-?mail|message) is a service from"
+    r"|delivered by zendesk",
+    re.IGNORECASE,
+)
+_LONGEST_AUTHOR = 60
+
 _FROM = "from|von|de|da|van|från|fra|od|lähettäjä|kimden|от|发件人|差出人"
 _SENT = (
     "sent|gesendet|envoyé|envoye|enviado(?: el)?|enviada(?: em)?|inviato|verzonden|skickat|sendt|"
@@ -122,7 +139,7 @@ _MOST_HEADERS = 40
 
 
 def is_quoted(line: Line) -> bool:
-    """Whether a line begins with a quotation mark of mail; ``>:(`` is a face."""
+    """Whether a line begins with a quotation mark of mail, ``>`` or a bar; ``>:(`` is a face."""
     return _QUOTE.match(line.words) is not None
 
 
@@ -134,6 +151,20 @@ def is_separator(line: Line) -> bool:
 def is_reply_above(line: Line) -> bool:
     """Whether a ticket system asks to write above this line."""
     return _REPLY_ABOVE.match(line.words) is not None
+
+
+def is_of_ticket_system(line: Line) -> bool:
+    """Whether a line is one that a ticket system puts around the comments of a request."""
+    return is_reply_above(line) or _TICKET.match(line.words) is not None
+
+
+def is_comment_heading(lines: list[Line], at: int) -> bool:
+    """Whether a line and the next say who wrote the comment below them, and when."""
+    return (
+        at + 1 < len(lines)
+        and 0 < len(lines[at].words) <= _LONGEST_AUTHOR
+        and _STAMP.match(lines[at + 1].words) is not None
+    )
 
 
 def is_underline(line: Line) -> bool:

@@ -10,6 +10,8 @@ from tactful.own_words.mail_lines import (
     attribution,
     headers,
     inline_quotation,
+    is_comment_heading,
+    is_of_ticket_system,
     is_quoted,
     is_reply_above,
     is_separator,
@@ -57,8 +59,11 @@ class Marks:
 def mark_quoted(marks: Marks) -> None:
     """Find the quoted messages: above, below or between the agent's lines."""
     lines, index, own = list(marks.lines), 0, False
+    notices = [is_of_ticket_system(line) for line in lines]
+    ticket, notice = any(notices), False  # a notice goes on to the end of its paragraph
     while index < len(lines):
         line = lines[index]
+        notice = bool(line.words) and (notice or notices[index])
         if not line.words:
             index += 1
         elif is_quoted(line):
@@ -70,9 +75,13 @@ def mark_quoted(marks: Marks) -> None:
                 marks.leave_out(index, index + 1, "quoted")
                 index += 1
         else:
-            stop, why = _begins(marks, lines, index, own=own)
+            if ticket and is_comment_heading(lines, index):
+                # Newest first: what stands below the next heading was said before.
+                stop, why = (len(lines), "quoted") if own else (index + 2, "markup")
+            else:
+                stop, why = _begins(marks, lines, index, own=own)
             if why is None:
-                own = own or any(letter.isalnum() for letter in line.words)
+                own = own or (not notice and any(letter.isalnum() for letter in line.words))
                 index += 1
             else:
                 marks.leave_out(index, stop, why)

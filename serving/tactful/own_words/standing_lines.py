@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tactful.own_words.quoted_messages import Marks
+from tactful.own_words.signatures import is_of_signature
 
 _FOOTER = re.compile(
     r"this (?:e-?mail|message|communication"
@@ -96,6 +97,10 @@ def mark_standing(marks: Marks) -> None:
             place = marks.text.index(line.words, line.start, line.end) if line.words else line.start
             marks.cuts[index] = place + cut
         above = index - 1
+        # The sender's company and street, as the law asks for above "Unsubscribe".
+        while cut == 0 and own and marks.is_own(above) and is_of_signature(lines[above].words):
+            marks.leave_out(above, above + 1, "footer")
+            above -= 1
         while above >= 0 and not lines[above].words:
             above -= 1
         if cut == 0 and above >= 0 and _DECORATION.match(lines[above].words):
@@ -106,7 +111,7 @@ def mark_standing(marks: Marks) -> None:
 def _is_apart(marks: Marks, index: int) -> bool:
     """Whether a line begins a paragraph, or stands below one that is no sentence."""
     above = marks.lines[index - 1].words
-    return not marks.is_own(index - 1) or len(above.split()) <= _SHORT
+    return not marks.is_own(index - 1) or len(above.split()) <= _SHORT or is_of_signature(above)
 
 
 def _footer(words: str) -> int:

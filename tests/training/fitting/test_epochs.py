@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ def walk(report: ProgressReport, steps: int, first: int = 0) -> None:
     arguments: Any = None
     report.on_train_begin(arguments, state, TrainerControl())
     while state.global_step < steps:
+        report.on_step_begin(arguments, state, TrainerControl())
         state.global_step += 1
         report.on_step_end(arguments, state, TrainerControl())
 
@@ -31,6 +33,23 @@ def test_a_log_file_gets_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
     lines = said.getvalue().splitlines()
     assert [line.partition(",")[0] for line in lines] == ["step 49 of 50", "step 50 of 50"]
     assert lines[-1].endswith("0:00 left")
+
+
+def test_the_validation_before_the_first_step_is_not_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said, now = io.StringIO(), [1.0]
+    arguments: Any = None
+    monkeypatch.setattr(epochs, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    state: Any = TrainerState(max_steps=3, global_step=0)
+    with ProgressReport(Console(file=said)) as report:
+        report.on_train_begin(arguments, state, TrainerControl())
+        now[0] += 3600
+        report.on_step_begin(arguments, state, TrainerControl())
+        now[0] += 61
+        state.global_step = 1
+        report.on_step_end(arguments, state, TrainerControl())
+    assert said.getvalue().strip() == "step 1 of 3, 2:02 left"
 
 
 def interrupted(console: Console) -> None:

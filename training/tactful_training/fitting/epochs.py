@@ -85,10 +85,16 @@ class ProgressReport(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Start the bar, where a resumed run was left."""
-        self._started = self._spoken = time.monotonic()
         self._first = state.global_step
         self._task = self._bar.add_task("", total=state.max_steps, completed=state.global_step)
         self._bar.start()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Start the clock with the first step: the validation before it says nothing of steps."""
+        if not self._started:
+            self._started = self._spoken = time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
