@@ -229,7 +229,7 @@ def fit_weights(
 
     weights, evidence = config.loss.task_weights, config.loss.evidence_weight
     distillation = None
-    if config.distill.active:
+    if inputs.learnt_from() is not None:
         distillation = Distillation(inputs.tasks, weights, config.distill, inputs.teacher)
     with ProgressReport(console) as report:
         fitted = fit(

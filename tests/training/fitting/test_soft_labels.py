@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tactful_training.config.config_schema import Config
 from tactful_training.errors import DataError
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.soft_labels import (
+    SOFT_LABELS,
     SoftLabels,
     mean_of,
     read_soft_labels,
@@ -26,7 +28,7 @@ from tactful_training.fitting.soft_labels import (
 )
 from tactful_training.fitting.teacher import open_teacher
 from tactful_training.fitting.trained_weights import write_weights
-from tactful_training.fitting.training_inputs import TrainingInputs
+from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.training_run import train
 
 Make = Callable[..., Config]
@@ -75,6 +77,30 @@ def test_a_file_says_what_the_teacher_said(
     assert "teacher_moves" in said.getvalue()
     manifest = json.loads((result.out / "manifest.json").read_text())
     assert manifest["distilled_from"] == {"soft_labels": made.name, "sha256": found.sha256}
+
+
+def test_the_datas_own_file_is_learnt_from(
+    make_config: Make, inputs: TrainingInputs, kept: Path, data_set: Path, tmp_path: Path
+) -> None:
+    def loaded(*folders: Path, **changes: Any) -> TrainingInputs:
+        sets = folders[0] if len(folders) == 1 else f"[{', '.join(map(str, folders))}]"
+        return load_training_inputs(make_config(data__folder=sets, **changes))
+
+    first, second = (shutil.copytree(data_set, tmp_path / name) for name in "ab")
+    assert loaded(first).learnt_from() is None
+    soft = open_teacher(str(kept), inputs.tasks, inputs.encoding.limits).read(inputs.rows["train"])
+    write_soft_labels(first / SOFT_LABELS, inputs.rows["train"], soft, inputs.tasks)
+    found = loaded(first)
+    assert found.soft_labels is not None
+    assert found.soft_labels.path == first / SOFT_LABELS
+    assert loaded(first, distill__soft_labels="null").learnt_from() is None
+    taught = loaded(first, distill__teacher=kept)
+    assert taught.soft_labels is None
+    assert taught.teacher is not None
+
+    shutil.copy(first / SOFT_LABELS, second)
+    with pytest.raises(DataError, match=r"two sets.*name one of them in distill\.soft_labels"):
+        loaded(first, second)
 
 
 def line(inputs: TrainingInputs, path: Path) -> dict[str, Any]:

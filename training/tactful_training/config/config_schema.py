@@ -168,19 +168,15 @@ class DistillConfig(_Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> DistillConfig:
-        if self.teacher is not None and self.soft_labels is not None:
+        named = self.soft_labels not in (None, "auto")
+        if self.teacher is not None and named:
             raise ValueError("teacher and soft_labels exclude each other; set one of them to null")
-        if self.soft_labels is not None and self.reads_states:
+        if named and self.reads_states:
             raise ValueError(
                 "hidden_weight and attention_weight need a teacher: a file of soft labels does not "
                 "hold hidden states and attention"
             )
         return self
-
-    @property
-    def active(self) -> bool:
-        """Whether there is anything to learn from."""
-        return self.teacher is not None or self.soft_labels is not None
 
     @property
     def reads_states(self) -> bool:

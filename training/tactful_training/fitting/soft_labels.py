@@ -34,6 +34,8 @@ from tactful.strict_json import sha256_hex
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
 
+SOFT_LABELS = "soft_labels.jsonl.gz"
+"""The file beside a data set's rows that `distill.soft_labels` means by ``auto``."""
 Offsets = npt.NDArray[np.int32]
 # Least probability of a label whose words are written down, and what digits are kept.
 _EVIDENCE_FROM = 0.1
@@ -173,7 +175,8 @@ def read_soft_labels(path: Path, rows: Sequence[Row], tasks: Tasks) -> SoftLabel
             found[name] = _soft(entry, known[name], tasks)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
-                f"{path}:{number}: {error}. `tactful data soften` makes such a file of a teacher"
+                f"{path}:{number}: {error}. `tactful data soften` makes such a file of a teacher; "
+                "distill.soft_labels: null trains without one"
             ) from error
     if not found:
         raise DataError(f"{path} holds no soft labels")

@@ -23,7 +23,12 @@ from tactful_training.data.joined_sets import JoinedSets, load_sets
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
-from tactful_training.fitting.soft_labels import SoftLabelFile, SoftLabels, read_soft_labels
+from tactful_training.fitting.soft_labels import (
+    SOFT_LABELS,
+    SoftLabelFile,
+    SoftLabels,
+    read_soft_labels,
+)
 from tactful_training.fitting.teacher import Teacher, ask_once, open_teacher
 from tactful_training.fitting.trained_weights import TrainedWeights, read_start
 from tactful_training.fitting.training_batches import Example, encode_rows
@@ -164,8 +169,7 @@ def load_training_inputs(config: Config) -> TrainingInputs:
     if config.distill.teacher is not None:
         name = config.distill.teacher
         teacher = open_teacher(name, data.tasks, encoding.limits, encoder.tokenizer)
-    if config.distill.soft_labels is not None:
-        path = _beside(Path(config.distill.soft_labels), data)
+    if (path := _soft_labels_file(config, data)) is not None:
         whole = (
             joined if config.data.limit is None else data.splits(config.data.allow_missing_tasks)
         )
@@ -183,10 +187,21 @@ def load_training_inputs(config: Config) -> TrainingInputs:
     )
 
 
-def _beside(path: Path, data: JoinedSets) -> Path:
-    """A file as it is named, or beside the data."""
-    places = [path, *(member.data.folder / path for member in data.members)]
-    return next((place for place in places if place.exists()), path)
+def _soft_labels_file(config: Config, data: JoinedSets) -> Path | None:
+    """The file that the config names, as it is or beside the data; by default the data's own."""
+    name = config.distill.soft_labels
+    if name is None or config.distill.teacher is not None:
+        return None
+    wanted = Path(SOFT_LABELS if name == "auto" else name)
+    found = [path for each in data.members if (path := each.data.folder / wanted).exists()]
+    if name != "auto":
+        return wanted if wanted.exists() or not found else found[0]
+    if len(found) > 1:
+        raise DataError(
+            f"{' and '.join(map(str, found))} are soft labels of two sets, and one training learns "
+            "from one file; name one of them in distill.soft_labels, or set it to null"
+        )
+    return found[0] if found else None
 
 
 def check_fit(model: transformers.PreTrainedModel, inputs: TrainingInputs) -> None:
