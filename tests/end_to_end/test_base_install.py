@@ -89,7 +89,8 @@ def test_the_wheel_carries_what_training_needs(base: Path) -> None:
     shipped = packages / "tactful_training" / "_shipped"
 
     assert (shipped / "configs" / "default.yaml").is_file()
-    assert (shipped / "data_cards" / "support_replies" / "train.jsonl").is_file()
+    for name in ("train.jsonl", "soft_labels.jsonl.gz"):
+        assert (shipped / "data_cards" / "support_replies" / name).is_file()
     for public in ("goemotions", "esconv", "epitome"):
         found = [path.name for path in (shipped / "data_cards" / public).iterdir()]
         assert found == ["README.md"]  # never their data

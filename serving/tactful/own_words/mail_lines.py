@@ -7,6 +7,8 @@ length that bounds its time.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 LONGEST = 500
@@ -39,10 +41,8 @@ def lines_of(text: str) -> list[Line]:
 
 # White space, and the marks of direction that mail programs put before lines.
 _OUTER = " \t\v\f\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-_QUOTE = re.compile(
-    r">(?!(?:[:;=]['-]?[()DPpO/\\|\[\]]|_<|\.<|=|-))"
-    r"|\|[\s>]+[^\s|][^|]*$"  # a second bar makes it a row of a table
-)
+_QUOTE = re.compile(r">(?!(?:[:;=]['-]?[()DPpO/\\|\[\]]|_<|\.<|=|-))")
+_BARRED = re.compile(r"\|(?:[\s>][^|]*)?$")  # a second bar makes it a row of a table
 
 _VERB = re.compile(
     r"\b(?:wrote|writes|schrieb|a écrit|a ecrit|escribió|escribio|ha scritto|escreveu|schreef|skrev"
@@ -102,11 +102,12 @@ _STAMP = re.compile(
     re.IGNORECASE,
 )
 _TICKET = re.compile(
-    r"your (?:request|ticket) \(?#?\w+\)? has been \w+|this (?:e-?mail|message) is a service from"
-    r"|delivered by zendesk",
+    r"your (?:request|ticket) \(?#?\w+\)? has been (?:updated|solved|received|closed)"
+    r"|this (?:e-?mail|message) is a service from|delivered by zendesk",
     re.IGNORECASE,
 )
-_LONGEST_AUTHOR = 60
+# "Priya Nair (Volta Energy)": a name of up to five words, no sentence.
+_AUTHOR = re.compile(r"[^\s,]+(?: [^\s,(]+){0,4}(?: \([^()]{1,40}\))?(?<![.,:;!?])$")
 
 _FROM = "from|von|de|da|van|från|fra|od|lähettäjä|kimden|от|发件人|差出人"
 _SENT = (
@@ -139,7 +140,7 @@ _MOST_HEADERS = 40
 
 
 def is_quoted(line: Line) -> bool:
-    """Whether a line begins with a quotation mark of mail, ``>`` or a bar; ``>:(`` is a face."""
+    """Whether a line begins with a quotation mark of mail; ``>:(`` is a face."""
     return _QUOTE.match(line.words) is not None
 
 
@@ -153,17 +154,49 @@ def is_reply_above(line: Line) -> bool:
     return _REPLY_ABOVE.match(line.words) is not None
 
 
+def marks_for_bars(lines: Sequence[Line]) -> list[Line]:
+    """The lines with ``>`` in the place of bars that mark a quotation.
+
+    They do where it was said who wrote what follows, and where a text begins with some and goes on
+    without; others are a list or a table.
+    """
+    filled = [at for at, line in enumerate(lines) if line.words]
+    bars = {at for at in filled if _BARRED.match(lines[at].words) is not None}
+    begins = bool(bars) and filled[0] in bars and len(bars) < len(filled)
+    announced = (
+        _announces(lines, above)
+        for above, at in pairwise(filled)
+        if at in bars and above not in bars
+    )
+    if not (begins or any(announced)):
+        return list(lines)
+    return [
+        line._replace(words=f">{line.words[1:]}") if at in bars else line
+        for at, line in enumerate(lines)
+    ]
+
+
+def _announces(lines: Sequence[Line], at: int) -> bool:
+    """Whether a line ends what says that another message follows."""
+    starts = range(max(0, at - 2), at + 1)
+    return is_separator(lines[at]) or any(
+        attribution(lines, start)[0] == at + 1 - start for start in starts
+    )
+
+
 def is_of_ticket_system(line: Line) -> bool:
     """Whether a line is one that a ticket system puts around the comments of a request."""
     return is_reply_above(line) or _TICKET.match(line.words) is not None
 
 
-def is_comment_heading(lines: list[Line], at: int) -> bool:
-    """Whether a line and the next say who wrote the comment below them, and when."""
+def is_comment_heading(lines: Sequence[Line], at: int) -> bool:
+    """Whether a line and the next, apart from others, say who wrote what follows, and when."""
+    around = [lines[index].words for index in (at - 1, at + 2) if 0 <= index < len(lines)]
     return (
         at + 1 < len(lines)
-        and 0 < len(lines[at].words) <= _LONGEST_AUTHOR
-        and _STAMP.match(lines[at + 1].words) is not None
+        and not any(around)
+        and _STAMP.match(lines[at + 1].words.translate(_PLAIN)) is not None
+        and _AUTHOR.match(lines[at].words) is not None
     )
 
 
@@ -172,7 +205,7 @@ def is_underline(line: Line) -> bool:
     return _UNDERLINE.match(line.words) is not None
 
 
-def attribution(lines: list[Line], at: int) -> tuple[int, bool]:
+def attribution(lines: Sequence[Line], at: int) -> tuple[int, bool]:
     """How many lines say who wrote what follows, broken as mail programs break them.
 
     Returns:

@@ -16,6 +16,7 @@ from tactful.own_words.mail_lines import (
     is_reply_above,
     is_separator,
     is_underline,
+    marks_for_bars,
 )
 from tactful.own_words.traced_text import Why
 
@@ -58,12 +59,11 @@ class Marks:
 
 def mark_quoted(marks: Marks) -> None:
     """Find the quoted messages: above, below or between the agent's lines."""
-    lines, index, own = list(marks.lines), 0, False
-    notices = [is_of_ticket_system(line) for line in lines]
-    ticket, notice = any(notices), False  # a notice goes on to the end of its paragraph
+    lines, index, own = marks_for_bars(marks.lines), 0, False
+    notices = [at for at, line in enumerate(lines) if is_of_ticket_system(line)]
+    headed = False
     while index < len(lines):
         line = lines[index]
-        notice = bool(line.words) and (notice or notices[index])
         if not line.words:
             index += 1
         elif is_quoted(line):
@@ -75,13 +75,15 @@ def mark_quoted(marks: Marks) -> None:
                 marks.leave_out(index, index + 1, "quoted")
                 index += 1
         else:
-            if ticket and is_comment_heading(lines, index):
-                # Newest first: what stands below the next heading was said before.
-                stop, why = (len(lines), "quoted") if own else (index + 2, "markup")
+            if notices and is_comment_heading(lines, index):
+                # Newest first: below a notice stands the agent's comment, and then older ones.
+                newest = not headed and (notices[0] < index or not own)
+                stop, why = (index + 2, "markup") if newest else (len(lines), "quoted")
+                headed = True
             else:
                 stop, why = _begins(marks, lines, index, own=own)
             if why is None:
-                own = own or (not notice and any(letter.isalnum() for letter in line.words))
+                own = own or any(letter.isalnum() for letter in line.words)
                 index += 1
             else:
                 marks.leave_out(index, stop, why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tactful.own_words.mail_lines import Line
 from tactful.own_words.quoted_messages import Marks
@@ -79,6 +80,7 @@ _NAMED = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?: [^\W\d_][^\W\d_'’.-]*){0,4}$"
 _NAME_END = re.compile(r"\s+[|•·⋅–—-]\s+|,\s+")
 # Lines of a signature; where the usual "--" stands above it, it may be longer.
 _MOST_LINES, _MOST_MARKED = 20, 60
+_MOST_WORDS = 12  # of a line with a company or a street
 
 
 def mark_signatures(marks: Marks) -> None:
@@ -163,19 +165,19 @@ def _cut_name(marks: Marks, first: int, lines: list[Line], after: list[int]) -> 
 def _title_at(words: str) -> int:
     """Where on the line of a name begins what is not the name; -1 for nowhere."""
     found = _NAME_END.search(words)
-    return found.start() if found is not None and is_of_signature(words[found.end() :]) else -1
+    return found.start() if found is not None and _is_strong(words[found.end() :]) else -1
 
 
 def _leave_block(marks: Marks, first: int, lines: list[Line], after: list[int]) -> None:
     block: list[int] = []
     for index in after[:_MOST_LINES]:
         words = lines[index].words
-        if _AFTERWORD.match(words) or not (is_of_signature(words) or _is_weak(words)):
+        if _AFTERWORD.match(words) or not (_is_strong(words) or _is_weak(words)):
             break
         block.append(index)
-    while block and not is_of_signature(lines[block[-1]].words) and _gap(lines, block[-1]):
+    while block and not _is_strong(lines[block[-1]].words) and _gap(lines, block[-1]):
         block.pop()
-    if any(is_of_signature(lines[index].words) for index in block):
+    if any(_is_strong(lines[index].words) for index in block):
         marks.leave_out(first + block[0], first + block[-1] + 1, "signature")
 
 
@@ -196,8 +198,8 @@ def _mark_unclosed(marks: Marks, first: int, lines: list[Line], filled: list[int
     if start > 0 and lines[filled[start - 1]].words.endswith(":"):
         return
     rest = [lines[index].words for index in block[1:]]
-    if all(is_of_signature(words) or _is_weak(words) for words in rest) and (
-        sum(map(is_of_signature, rest)) + (_title_at(lines[block[0]].words) > 0) >= 2
+    if all(_is_strong(words) or _is_weak(words) for words in rest) and (
+        sum(map(_is_strong, rest)) + (_title_at(lines[block[0]].words) > 0) >= 2
     ):
         _cut_name(marks, first, lines, block)
         marks.leave_out(first + block[1], first + block[-1] + 1, "signature")
@@ -210,7 +212,7 @@ def _signs(lines: list[Line], rest: list[int], *, sure: bool) -> bool:
     sentences = sum(
         len(line.split()) > longest and _SENTENCE.search(line) is not None for line in words
     )
-    strong = any(map(is_of_signature, words))
+    strong = any(map(_is_strong, words))
     return (strong and (sure or sentences == 0)) or (sure and sentences == 0)
 
 
@@ -221,7 +223,7 @@ def _is_name(line: Line) -> bool:
     return len(words) <= 50 and _NAMED.match(words.strip("*_")) is not None
 
 
-def is_of_signature(words: str) -> bool:
+def _is_strong(words: str) -> bool:
     """Whether a line is one that only signatures have."""
     words = words.strip("*_")  # bold, as text
     if len(words) > 160:
@@ -234,6 +236,16 @@ def is_of_signature(words: str) -> bool:
             for pattern in (_PHONE, _WEB, _BAR, _COMPANY, _TITLE, _PLACE)
         )
         or _FIELD.match(words) is not None
+    )
+
+
+def names_a_sender(lines: Sequence[Line]) -> bool:
+    """Whether lines are nothing but a company and its street."""
+    streets = [line for line in lines if _PLACE.search(line.words)]
+    return bool(streets) and all(
+        len(line.words.split()) <= _MOST_WORDS
+        and (_COMPANY.search(line.words) or (line in streets and not _SENTENCE.search(line.words)))
+        for line in lines
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tactful.own_words.quoted_messages import Marks
-from tactful.own_words.signatures import is_of_signature
+from tactful.own_words.signatures import names_a_sender
 
 _FOOTER = re.compile(
     r"this (?:e-?mail|message|communication"
@@ -60,6 +60,7 @@ _HINTS = (
     *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
     *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request"),
     *(
+        "service from",
         "your ticket",
         "you print",
         "outside",
@@ -71,6 +72,7 @@ _HINTS = (
 )
 _SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
 _SHORT = 4  # words of the last line of a signature
+_MOST_OF_SENDER = 4  # lines
 _DECORATION = re.compile(r"[-_=*~—#]{3,}$")
 
 
@@ -82,8 +84,8 @@ def mark_standing(marks: Marks) -> None:
         cut = -1
         if marks.is_own(index):
             cut = _footer(lines[index].words)
-            if cut < 0 and own and _SOFT.match(lines[index].words) and _is_apart(marks, index):
-                cut = 0
+            if cut < 0 and own and _SOFT.match(lines[index].words):
+                cut = 0 if _is_apart(marks, index) or _sender_above(marks, index) < index else -1
         if cut < 0:
             own = own or marks.is_own(index)
             index += 1
@@ -97,10 +99,9 @@ def mark_standing(marks: Marks) -> None:
             place = marks.text.index(line.words, line.start, line.end) if line.words else line.start
             marks.cuts[index] = place + cut
         above = index - 1
-        # The sender's company and street, as the law asks for above "Unsubscribe".
-        while cut == 0 and own and marks.is_own(above) and is_of_signature(lines[above].words):
-            marks.leave_out(above, above + 1, "footer")
-            above -= 1
+        if cut == 0 and own and (first := _sender_above(marks, index)) < index:
+            marks.leave_out(first, index, "footer")
+            above = first - 1
         while above >= 0 and not lines[above].words:
             above -= 1
         if cut == 0 and above >= 0 and _DECORATION.match(lines[above].words):
@@ -111,7 +112,24 @@ def mark_standing(marks: Marks) -> None:
 def _is_apart(marks: Marks, index: int) -> bool:
     """Whether a line begins a paragraph, or stands below one that is no sentence."""
     above = marks.lines[index - 1].words
-    return not marks.is_own(index - 1) or len(above.split()) <= _SHORT or is_of_signature(above)
+    return not marks.is_own(index - 1) or len(above.split()) <= _SHORT
+
+
+def _sender_above(marks: Marks, index: int) -> int:
+    """Where the paragraph above "Unsubscribe" begins if it is a company and its street.
+
+    The line itself where it is not, or is another line.
+    """
+    first = index
+    while first > 0 and marks.is_own(first - 1):
+        first -= 1
+    is_sender = (
+        first > 0
+        and index - first <= _MOST_OF_SENDER
+        and marks.lines[index].words.lower().startswith("unsubscribe")
+        and names_a_sender(marks.lines[first:index])
+    )
+    return first if is_sender else index
 
 
 def _footer(words: str) -> int:

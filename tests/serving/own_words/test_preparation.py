@@ -105,6 +105,9 @@ def test_the_shipped_replies_are_read_as_they_stand() -> None:
         "| plan | price |\n| basic | 5 |\n| full | 9 |",
         "Your visit:\n\nDr Anna Smith\nMar 3, 2026, 10:14 AM\n\nPlease bring the letter. Sorry!",
         "We moved.\n\nOur new address:\n12 Main Street, Springfield\nSee you there!",
+        "Our plans:\n| basic: 5 a month\n| full: 9 a month\nSorry that it was not clear!",
+        "Hi Tom,\n\n| Please note: we're so sorry, the shop is closed on Monday.\n\nBest,\nPriya",
+        "| I'm so sorry, Tom, I'll send it today.",
         "Write to help@lumen.example, that is the quickest way.",
         "Total: 20\nShipping: 3\nOrder: 17\nNote: paid",
         "Thanks,\nThe Lumen Team",
@@ -133,6 +136,47 @@ def test_the_shipped_replies_are_read_as_they_stand() -> None:
 )
 def test_ordinary_replies_are_left_alone(reply: str) -> None:
     assert prepare(reply, None) == (reply, None)
+
+
+SERVICE = "\n\nThis email is a service from Volta Energy. Delivered by Zendesk"
+
+
+@pytest.mark.parametrize(
+    ("reply", "footer"),
+    [
+        ("Hi Tom,\n\nNew appointment:\n07/11/2025 10:30\n\nSorry for the wait!", SERVICE),
+        ("Hi Tom, your engineer comes on:\nNov 7, 2025, 10:30 AM\n\nI'm so sorry!", SERVICE),
+        ("It left, Tom.", SERVICE),
+        ("Your part is late.\nSorry! Our support team calls you.", "\nPowered by Zendesk"),
+        ("I'm so sorry, the part is late. Come to 12 Main Street then.", "\nUnsubscribe"),
+        ("Two ways to stop the mails:\n\nWrite to our team at Main Street", "\nUnsubscribe"),
+    ],
+)
+def test_what_stands_above_a_footer_is_read(reply: str, footer: str) -> None:
+    text = left(reply + footer)
+    assert text.startswith(" ".join(reply.split()))
+
+
+@pytest.mark.parametrize(
+    "opening", ["", "Hi Tom,\n\n", "[Volta] Update\n\n", "You can see it in the help centre.\n\n"]
+)
+@pytest.mark.parametrize("above", [True, False])
+def test_the_newest_comment_of_a_ticket_is_read(opening: str, *, above: bool) -> None:
+    notice = "Your request (48213) has been updated.\n\n"
+    top = opening + notice if above else notice + opening
+    slot = "Hi Tom, here is your new slot:\nNov 7, 2025, 10:30 AM\n\nI'm so sorry for the delay."
+    reply = (
+        f"{top}Priya Nair\nNov 4, 2025, 10:14\u202fAM\n\n{slot}\n\n"
+        f"Tom Reed\nNov 3, 2025, 8:15\u202fAM\n\nThank you for nothing!{SERVICE}"
+    )
+    text = left(reply)
+    assert text.endswith(" ".join(slot.split()))
+    assert "Priya" not in text
+
+
+def test_a_line_above_everything_is_no_sender() -> None:
+    reply = "Visit www.volta.example\nUnsubscribe\n\nI'm so sorry, write to me at ana@volta.example"
+    assert "I'm so sorry, write to me at" in left(reply)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from typer.testing import CliRunner
 
 from tactful.cli import build_app
 from tactful_training.config.config_schema import Config
+from tactful_training.config.shipped_files import shipped_root
+from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.soft_labels import (
@@ -24,6 +27,7 @@ from tactful_training.fitting.soft_labels import (
     SoftLabels,
     mean_of,
     read_soft_labels,
+    text_digest,
     write_soft_labels,
 )
 from tactful_training.fitting.teacher import open_teacher
@@ -32,6 +36,7 @@ from tactful_training.fitting.training_inputs import TrainingInputs, load_traini
 from tactful_training.training_run import train
 
 Make = Callable[..., Config]
+SHIPPED = shipped_root() / "data_cards/support_replies"
 
 
 @pytest.fixture
@@ -98,9 +103,15 @@ def test_the_datas_own_file_is_learnt_from(
     assert taught.soft_labels is None
     assert taught.teacher is not None
 
-    shutil.copy(first / SOFT_LABELS, second)
-    with pytest.raises(DataError, match=r"two sets.*name one of them in distill\.soft_labels"):
-        loaded(first, second)
+    # Those of one set say nothing of others.
+    assert loaded(first, second).learnt_from() is None
+
+
+def test_the_shipped_soft_labels_speak_of_the_shipped_rows() -> None:
+    rows = load_data_set(SHIPPED).split("train")
+    with gzip.open(SHIPPED / SOFT_LABELS, "rt", encoding="utf-8") as file:
+        described = dict(re.findall(r'"id":"([^"]+)","text":"([^"]+)"', file.read()))
+    assert described == {row.id: text_digest(row) for row in rows}
 
 
 def line(inputs: TrainingInputs, path: Path) -> dict[str, Any]:

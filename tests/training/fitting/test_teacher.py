@@ -216,3 +216,5 @@ def test_a_config_that_contradicts_itself_is_refused(make_config: Make) -> None:
         make_config(distill__teacher="here", distill__soft_labels="there.jsonl")
     with pytest.raises(ConfigError, match="need a teacher"):
         make_config(distill__soft_labels="there.jsonl", distill__hidden_weight=1.0)
+    with pytest.raises(ConfigError, match="need a teacher"):
+        make_config(distill__attention_weight=1.0)

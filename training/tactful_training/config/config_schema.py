@@ -171,10 +171,10 @@ class DistillConfig(_Section):
         named = self.soft_labels not in (None, "auto")
         if self.teacher is not None and named:
             raise ValueError("teacher and soft_labels exclude each other; set one of them to null")
-        if named and self.reads_states:
+        if self.teacher is None and self.reads_states:
             raise ValueError(
-                "hidden_weight and attention_weight need a teacher: a file of soft labels does not "
-                "hold hidden states and attention"
+                "hidden_weight and attention_weight need a teacher: soft labels hold no hidden "
+                "states and no attention; name one in distill.teacher or set both to 0"
             )
         return self
 

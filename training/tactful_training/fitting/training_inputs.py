@@ -49,8 +49,8 @@ class TrainingInputs:
         encoder: where the pretrained encoder lies.
         encoding: from texts to tokens.
         start: weights of an earlier training to start from; None starts from the encoder alone.
-        teacher: what this training learns from beside the labels; None for labels alone.
-        soft_labels: or its answers, read from a file.
+        teacher: what this training learns from beside the labels.
+        soft_labels: or its answers, read from a file; without either, from labels alone.
     """
 
     data: JoinedSets
@@ -192,16 +192,13 @@ def _soft_labels_file(config: Config, data: JoinedSets) -> Path | None:
     name = config.distill.soft_labels
     if name is None or config.distill.teacher is not None:
         return None
-    wanted = Path(SOFT_LABELS if name == "auto" else name)
-    found = [path for each in data.members if (path := each.data.folder / wanted).exists()]
-    if name != "auto":
-        return wanted if wanted.exists() or not found else found[0]
-    if len(found) > 1:
-        raise DataError(
-            f"{' and '.join(map(str, found))} are soft labels of two sets, and one training learns "
-            "from one file; name one of them in distill.soft_labels, or set it to null"
-        )
-    return found[0] if found else None
+    if name == "auto":
+        # Rows of several sets have other ids, and may have been left out since.
+        path = data.members[0].data.folder / SOFT_LABELS
+        return path if len(data.members) == 1 and path.exists() else None
+    path = Path(name)
+    places = [path, *(member.data.folder / path for member in data.members)]
+    return next((place for place in places if place.exists()), path)
 
 
 def check_fit(model: transformers.PreTrainedModel, inputs: TrainingInputs) -> None:
