@@ -42,7 +42,6 @@ def lines_of(text: str) -> list[Line]:
 # White space, and the marks of direction that mail programs put before lines.
 _OUTER = " \t\v\f\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 _QUOTE = re.compile(r">(?!(?:[:;=]['-]?[()DPpO/\\|\[\]]|_<|\.<|=|-))")
-_BARRED = re.compile(r"\|(?:[\s>][^|]*)?$")  # a second bar makes it a row of a table
 
 _VERB = re.compile(
     r"\b(?:wrote|writes|schrieb|a écrit|a ecrit|escribió|escribio|ha scritto|escreveu|schreef|skrev"
@@ -106,6 +105,7 @@ _TICKET = re.compile(
     r"|this (?:e-?mail|message) is a service from|delivered by zendesk",
     re.IGNORECASE,
 )
+_LONGEST_PARTICLE = 3  # of a name: "van", "der"
 # "Priya Nair (Volta Energy)": a name of up to five words, no sentence.
 _AUTHOR = re.compile(r"[^\s,]+(?: [^\s,(]+){0,4}(?: \([^()]{1,40}\))?(?<![.,:;!?])$")
 
@@ -157,21 +157,22 @@ def is_reply_above(line: Line) -> bool:
 def marks_for_bars(lines: Sequence[Line]) -> list[Line]:
     """The lines with ``>`` in the place of bars that mark a quotation.
 
-    They do where it was said who wrote what follows, and where a text begins with some and goes on
-    without; others are a list or a table.
+    Bars do below a line that says who wrote what follows, where several lines begin with one;
+    elsewhere they are a list or a table.
     """
     filled = [at for at, line in enumerate(lines) if line.words]
-    bars = {at for at in filled if _BARRED.match(lines[at].words) is not None}
-    begins = bool(bars) and filled[0] in bars and len(bars) < len(filled)
+    bars = {at for at in filled if lines[at].words.startswith("|")}
     announced = (
-        _announces(lines, above)
+        at
         for above, at in pairwise(filled)
-        if at in bars and above not in bars
+        if at in bars and above not in bars and _announces(lines, above)
     )
-    if not (begins or any(announced)):
+    first = next(announced, len(lines))
+    quoted = {at for at in bars if at >= first}
+    if len(quoted) < 2:
         return list(lines)
     return [
-        line._replace(words=f">{line.words[1:]}") if at in bars else line
+        line._replace(words=f">{line.words[1:]}") if at in quoted else line
         for at, line in enumerate(lines)
     ]
 
@@ -197,6 +198,10 @@ def is_comment_heading(lines: Sequence[Line], at: int) -> bool:
         and not any(around)
         and _STAMP.match(lines[at + 1].words.translate(_PLAIN)) is not None
         and _AUTHOR.match(lines[at].words) is not None
+        and not any(
+            word[0].islower() and len(word) > _LONGEST_PARTICLE
+            for word in lines[at].words.split()[1:]
+        )
     )
 
 

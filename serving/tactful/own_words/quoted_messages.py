@@ -75,13 +75,12 @@ def mark_quoted(marks: Marks) -> None:
                 marks.leave_out(index, index + 1, "quoted")
                 index += 1
         else:
-            if notices and is_comment_heading(lines, index):
+            stop, why = _begins(marks, lines, index, own=own)
+            if why is None and notices and is_comment_heading(lines, index):
                 # Newest first: below a notice stands the agent's comment, and then older ones.
                 newest = not headed and (notices[0] < index or not own)
                 stop, why = (index + 2, "markup") if newest else (len(lines), "quoted")
                 headed = True
-            else:
-                stop, why = _begins(marks, lines, index, own=own)
             if why is None:
                 own = own or any(letter.isalnum() for letter in line.words)
                 index += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import or_
 
 from tactful.own_words.mail_lines import Line
 from tactful.own_words.quoted_messages import Marks
@@ -241,12 +242,14 @@ def _is_strong(words: str) -> bool:
 
 def names_a_sender(lines: Sequence[Line]) -> bool:
     """Whether lines are nothing but a company and its street."""
-    streets = [line for line in lines if _PLACE.search(line.words)]
-    return bool(streets) and all(
-        len(line.words.split()) <= _MOST_WORDS
-        and (_COMPANY.search(line.words) or (line in streets and not _SENTENCE.search(line.words)))
+    if any(len(line.words) > 160 or len(line.words.split()) > _MOST_WORDS for line in lines):
+        return False
+    companies = [_COMPANY.search(line.words) is not None for line in lines]
+    streets = [
+        _PLACE.search(line.words) is not None and _SENTENCE.search(line.words) is None
         for line in lines
-    )
+    ]
+    return any(companies) and any(streets) and all(map(or_, companies, streets))
 
 
 def _is_weak(words: str) -> bool:

@@ -121,14 +121,12 @@ def _sender_above(marks: Marks, index: int) -> int:
     The line itself where it is not, or is another line.
     """
     first = index
-    while first > 0 and marks.is_own(first - 1):
+    if not marks.lines[index].words.lower().startswith("unsubscribe"):
+        return index
+    while first > 0 and index - first <= _MOST_OF_SENDER and marks.is_own(first - 1):
         first -= 1
-    is_sender = (
-        first > 0
-        and index - first <= _MOST_OF_SENDER
-        and marks.lines[index].words.lower().startswith("unsubscribe")
-        and names_a_sender(marks.lines[first:index])
-    )
+    found = first > 0 and index - first <= _MOST_OF_SENDER
+    is_sender = found and names_a_sender(marks.lines[first:index])
     return first if is_sender else index
 
 

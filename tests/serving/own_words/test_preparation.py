@@ -108,6 +108,7 @@ def test_the_shipped_replies_are_read_as_they_stand() -> None:
         "Our plans:\n| basic: 5 a month\n| full: 9 a month\nSorry that it was not clear!",
         "Hi Tom,\n\n| Please note: we're so sorry, the shop is closed on Monday.\n\nBest,\nPriya",
         "| I'm so sorry, Tom, I'll send it today.",
+        "| Basic, 5 EUR\n| Pro, 9 EUR\n\nThose are our plans, Jane. Sorry for the wait!",
         "Write to help@lumen.example, that is the quickest way.",
         "Total: 20\nShipping: 3\nOrder: 17\nNote: paid",
         "Thanks,\nThe Lumen Team",
@@ -146,7 +147,11 @@ SERVICE = "\n\nThis email is a service from Volta Energy. Delivered by Zendesk"
     [
         ("Hi Tom,\n\nNew appointment:\n07/11/2025 10:30\n\nSorry for the wait!", SERVICE),
         ("Hi Tom, your engineer comes on:\nNov 7, 2025, 10:30 AM\n\nI'm so sorry!", SERVICE),
+        ("Hi,\n\nYour technician will come\nNov 3, 2025, 10:00 AM\n\nPlease be there.", SERVICE),
         ("It left, Tom.", SERVICE),
+        ("Hi Ana,\n\nYour 2 parcels are now on the way", "\nUnsubscribe"),
+        ("Hi Ana,\n\nThe number of your newsletter subscription is 48213", "\nUnsubscribe"),
+        ("Hi Ana,\n\nSend it to 12 High Street, Leeds, and write:", "\nUnsubscribe me"),
         ("Your part is late.\nSorry! Our support team calls you.", "\nPowered by Zendesk"),
         ("I'm so sorry, the part is late. Come to 12 Main Street then.", "\nUnsubscribe"),
         ("Two ways to stop the mails:\n\nWrite to our team at Main Street", "\nUnsubscribe"),
@@ -172,6 +177,25 @@ def test_the_newest_comment_of_a_ticket_is_read(opening: str, *, above: bool) ->
     text = left(reply)
     assert text.endswith(" ".join(slot.split()))
     assert "Priya" not in text
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Plans:\n| Basic, 5\n| Pro, 9\n\nPick one.\n\n{0}\n| Which plans?\n| Sorry to ask.",
+        "Plans:\n| Basic, 5\n| Pro, 9\n\nPick one.\n\n{0}\n| Order 123\n\nSorry to ask.",
+        "Plans:\n| Basic, 5\n| Pro, 9\n\nPick one.\n\n{0}\n| Which?\n| | We said.\n|Sorry.",
+    ],
+)
+def test_bars_are_quotation_marks_below_who_wrote_alone(reply: str) -> None:
+    text = left(reply.format("On Mon, Nov 3, 2025 at 10:14 AM Jane Roe <jane@x.example> wrote:"))
+    assert text == "Plans: | Basic, 5 | Pro, 9 Pick one."
+
+
+def test_a_separator_is_nobody_who_comments() -> None:
+    top = "##- Please type your reply above this line -##\n\nHi Ana, it is done.\n\n"
+    below = "-----Original Message-----\nNov 3, 2025, 10:14 AM\n\nYou are useless, sorry!"
+    assert left(top + below) == "Hi Ana, it is done."
 
 
 def test_a_line_above_everything_is_no_sender() -> None:
@@ -256,6 +280,9 @@ def test_a_close_in_a_marked_signature_is_kept() -> None:
         "the parcel " + "&amp" * 20_000 + "<br>",
         "the parcel\n" + "> " * 40_000,
         "the parcel\n" + "On Monday 3 wrote " * 6_000,
+        "the parcel\n" + "Unsubscribe a b c d\n" * 12_000,
+        "the parcel\n" + ("|" + ">" * 498 + "|\n") * 400,
+        "the parcel\n\n" + (("1 " * 249 + "\n") * 4 + "Unsubscribe\n\n") * 50,
         "the parcel\n" + ("On 3 Nov 2025, at 10:32 Jane\n<a@b.example> said\n" * 2_000),
         "the parcel\n" + "From: a@b.example\n" * 6_000,
         "the parcel" + " http://a" * 12_000,
@@ -271,7 +298,7 @@ def test_a_close_in_a_marked_signature_is_kept() -> None:
         "the parcel\n" + "[image" * 16_000 + "ref:" * 10_000,
         "the parcel <p>x</p> " + '<div class="gmail_quote">forwarded message<blockquote>' * 2_000,
     ],
-    ids=range(23),
+    ids=range(26),
 )
 def test_nonsense_made_to_be_slow_ends(reply: str) -> None:
     # Whatever it is taken for, it ends.
