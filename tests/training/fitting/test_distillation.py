@@ -145,7 +145,9 @@ def kept(model: LabelAttentionModel, inputs: TrainingInputs, tmp_path: Path) -> 
 def test_a_student_that_is_its_own_teacher_has_nothing_to_learn(
     make_config: Make, model: LabelAttentionModel, inputs: TrainingInputs, kept: Path
 ) -> None:
-    config = make_config(distill__hidden_weight=1.0, distill__attention_weight=1.0).distill
+    config = make_config(
+        distill__teacher=kept, distill__hidden_weight=1.0, distill__attention_weight=1.0
+    ).distill
     tokenizer = inputs.encoder.tokenizer
     teacher = open_teacher(str(kept), inputs.tasks, inputs.encoding.limits, tokenizer)
     check_student(teacher, model.encoder.config, config)

@@ -190,7 +190,8 @@ def test_a_student_that_cannot_learn_so_is_told(
         shutil.rmtree(tmp_path / "other", ignore_errors=True)
         address = str(another(tmp_path / "other", encoder, told, inputs.tasks))
         teacher = open_teacher(address, inputs.tasks, limits, tokenizer)
-        config = make_config(**{f"distill__{name}": value for name, value in weights.items()})
+        changes = {f"distill__{name}": value for name, value in weights.items()}
+        config = make_config(distill__teacher=address, **changes)
         with pytest.raises(EncoderError) as caught:
             check_student(teacher, BertConfig.from_pretrained(tiny_encoder), config.distill)
         return str(caught.value)
