@@ -60,8 +60,8 @@ _DATED = re.compile(
     r"|\b\d{1,2}\.? (?:de )?[^\W\d]{3,10}\.?(?:,|\s|$)|[^\W\d]{3,9}\.? \d{1,2}\b"
 )
 _ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.\w")
-# French is written with spaces that do not break, and with curly apostrophes.
-_PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")
+PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")
+"""Spaces that do not break and curly apostrophes, as French and dates have them, to plain ones."""
 _LONGEST_NAME = 120  # of who wrote, after the verb
 _LONGEST_ATTRIBUTION = 300
 _COLONS = ":："
@@ -84,31 +84,6 @@ _SEPARATOR = re.compile(
     re.IGNORECASE,
 )
 _INLINE_SEPARATOR = re.compile(rf"--- ?(?:{_MESSAGE}) ?---", re.IGNORECASE)
-_REPLY_ABOVE = re.compile(
-    r"\W{0,12}(?:please )?(?:type |write |enter )?(?:your )?(?:reply|replies|response|answer)"
-    r"(?: to this (?:e-?mail|message))? above this line\b|\W{0,12}(?:in replies all text above|"
-    r"bitte geben sie ihre antwort (?:oberhalb|über) dieser zeile|"
-    r"veuillez (?:saisir|rédiger|répondre).{0,30}au-dessus de cette ligne|"
-    r"escriba su respuesta (?:por )?encima de esta línea)",
-    re.IGNORECASE,
-)
-
-# "Nov 3, 2025, 10:14 AM PST", the second line of a ticket's comment, below who wrote it.
-_STAMP = re.compile(
-    r"(?:[^\W\d]{3,9}\.? \d{1,2},? \d{4}|\d{1,2}\.? [^\W\d]{3,9}\.? \d{4}|\d{4}-\d\d-\d\d"
-    r"|\d{1,2}[/.]\d{1,2}[/.]\d{4}),?(?: at)? \d{1,2}[:.]\d\d(?: ?[ap]\.?m\.?)?"
-    r"(?: [A-Z]{2,5}(?:[+-]\d{1,2}(?::\d\d)?)?)?$",
-    re.IGNORECASE,
-)
-_TICKET = re.compile(
-    r"your (?:request|ticket) \(?#?\w+\)? has been (?:updated|solved|received|closed)"
-    r"|this (?:e-?mail|message) is a service from|delivered by zendesk",
-    re.IGNORECASE,
-)
-_LONGEST_PARTICLE = 3  # of a name: "van", "der"
-# "Priya Nair (Volta Energy)": a name of up to five words, no sentence.
-_AUTHOR = re.compile(r"[^\s,]+(?: [^\s,(]+){0,4}(?: \([^()]{1,40}\))?(?<![.,:;!?])$")
-
 _FROM = "from|von|de|da|van|från|fra|od|lähettäjä|kimden|от|发件人|差出人"
 _SENT = (
     "sent|gesendet|envoyé|envoye|enviado(?: el)?|enviada(?: em)?|inviato|verzonden|skickat|sendt|"
@@ -146,12 +121,7 @@ def is_quoted(line: Line) -> bool:
 
 def is_separator(line: Line) -> bool:
     """Whether a line says that another message begins: ``-----Original Message-----``."""
-    return _SEPARATOR.match(line.words.translate(_PLAIN)) is not None
-
-
-def is_reply_above(line: Line) -> bool:
-    """Whether a ticket system asks to write above this line."""
-    return _REPLY_ABOVE.match(line.words) is not None
+    return _SEPARATOR.match(line.words.translate(PLAIN)) is not None
 
 
 def marks_for_bars(lines: Sequence[Line]) -> list[Line]:
@@ -185,26 +155,6 @@ def _announces(lines: Sequence[Line], at: int) -> bool:
     )
 
 
-def is_of_ticket_system(line: Line) -> bool:
-    """Whether a line is one that a ticket system puts around the comments of a request."""
-    return is_reply_above(line) or _TICKET.match(line.words) is not None
-
-
-def is_comment_heading(lines: Sequence[Line], at: int) -> bool:
-    """Whether a line and the next, apart from others, say who wrote what follows, and when."""
-    around = [lines[index].words for index in (at - 1, at + 2) if 0 <= index < len(lines)]
-    return (
-        at + 1 < len(lines)
-        and not any(around)
-        and _STAMP.match(lines[at + 1].words.translate(_PLAIN)) is not None
-        and _AUTHOR.match(lines[at].words) is not None
-        and not any(
-            word[0].islower() and len(word) > _LONGEST_PARTICLE
-            for word in lines[at].words.split()[1:]
-        )
-    )
-
-
 def is_underline(line: Line) -> bool:
     """Whether a line is nothing but a rule."""
     return _UNDERLINE.match(line.words) is not None
@@ -217,7 +167,7 @@ def attribution(lines: Sequence[Line], at: int) -> tuple[int, bool]:
         Their number, 0 for none; and whether they name a day or an address, so that what follows
         is a message even without quotation marks.
     """
-    words = lines[at].words.translate(_PLAIN)
+    words = lines[at].words.translate(PLAIN)
     if not words:
         return 0, False
     if words[-1] in _COLONS:
@@ -229,7 +179,7 @@ def attribution(lines: Sequence[Line], at: int) -> tuple[int, bool]:
     for more in (1, 2):
         if at + more >= len(lines) or not lines[at + more].words:
             break
-        words += f" {lines[at + more].words.translate(_PLAIN)}"
+        words += f" {lines[at + more].words.translate(PLAIN)}"
         if words[-1] in _COLONS:
             found = _is_attribution(words) and _is_strong(words)
             return (more + 1, True) if found else (0, False)

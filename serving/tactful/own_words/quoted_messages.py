@@ -10,13 +10,15 @@ from tactful.own_words.mail_lines import (
     attribution,
     headers,
     inline_quotation,
-    is_comment_heading,
-    is_of_ticket_system,
     is_quoted,
-    is_reply_above,
     is_separator,
     is_underline,
     marks_for_bars,
+)
+from tactful.own_words.ticket_lines import (
+    is_comment_heading,
+    is_of_ticket_system,
+    is_reply_above,
 )
 from tactful.own_words.traced_text import Why
 

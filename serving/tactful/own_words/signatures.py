@@ -81,6 +81,7 @@ _NAMED = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?: [^\W\d_][^\W\d_'’.-]*){0,4}$"
 _NAME_END = re.compile(r"\s+[|•·⋅–—-]\s+|,\s+")
 # Lines of a signature; where the usual "--" stands above it, it may be longer.
 _MOST_LINES, _MOST_MARKED = 20, 60
+_LONGEST = 160  # characters of a line of a signature
 _MOST_WORDS = 12  # of a line with a company or a street
 
 
@@ -227,7 +228,7 @@ def _is_name(line: Line) -> bool:
 def _is_strong(words: str) -> bool:
     """Whether a line is one that only signatures have."""
     words = words.strip("*_")  # bold, as text
-    if len(words) > 160:
+    if len(words) > _LONGEST:
         return False
     if len(words.split()) > 6 and _SENTENCE.search(words) and not _BAR.search(words):
         return False
@@ -242,7 +243,7 @@ def _is_strong(words: str) -> bool:
 
 def names_a_sender(lines: Sequence[Line]) -> bool:
     """Whether lines are nothing but a company and its street."""
-    if any(len(line.words) > 160 or len(line.words.split()) > _MOST_WORDS for line in lines):
+    if any(len(line.words) > _LONGEST or len(line.words.split()) > _MOST_WORDS for line in lines):
         return False
     companies = [_COMPANY.search(line.words) is not None for line in lines]
     streets = [

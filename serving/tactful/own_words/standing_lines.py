@@ -6,6 +6,7 @@ import re
 
 from tactful.own_words.quoted_messages import Marks
 from tactful.own_words.signatures import names_a_sender
+from tactful.own_words.ticket_lines import NOTICE, SERVICE
 
 _FOOTER = re.compile(
     r"this (?:e-?mail|message|communication"
@@ -25,7 +26,7 @@ _FOOTER = re.compile(
     r"|^how would you rate the support you received\?$"  # Zendesk's survey
     r"|^(?:good, i['’]m satisfied|bad, i['’]m unsatisfied)"
     r"|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)\b"
-    r"|\bthis (?:e-?mail|message) is a service from|\bdelivered by zendesk|^powered by \w+"
+    rf"|\b(?:{SERVICE})|^powered by \w+"
     r"|^\W{0,3}(?:external|caution|warning)\W{1,3}.{0,20}(?:this )?(?:e-?mail|message)"
     r" (?:originated|came|is|comes) (?:from )?(?:outside|external)"
     r"|^\[?external(?: e-?mail| sender)?\]?$"
@@ -34,7 +35,7 @@ _FOOTER = re.compile(
     r"|\beste (?:mensaje|correo)\b.{0,120}confidencial"
     r"|^(?:privacy policy|terms of (?:service|use)|help cent(?:er|re)|contact us)"
     r"(?: ?[|•·] ?.{0,120})$"
-    r"|^your (?:request|ticket) \(?#?\w+\)? has been (?:updated|solved|received|closed)",
+    rf"|^{NOTICE}",
     re.IGNORECASE,
 )
 # What an agent may say as well: a footer only as a paragraph of its own below what she wrote.
