@@ -143,6 +143,20 @@ def begin(
     config: Config, inputs: TrainingInputs, work: WorkFolder, tracked: TrackedRun, console: Console
 ) -> None:
     """Say what is trained on what, and open the MLflow run."""
+    introduce(config, inputs, console)
+    if work.resumed:
+        say(console, f"resuming the interrupted run in {work.path}")
+    tracked.open(config, inputs)
+    tracker = tracked.tracker
+    if tracker.failure is not None:
+        warn(
+            console,
+            f"MLflow at {tracker} cannot be used ({tracker.failure}); training goes on",
+        )
+
+
+def introduce(config: Config, inputs: TrainingInputs, console: Console) -> None:
+    """Say what data and encoder there are, and what of the config has no effect on them."""
     sizes = ", ".join(f"{len(rows)} {split}" for split, rows in inputs.rows.items())
     tasks = ", ".join(f"{task.name} ({len(task.labels)} labels)" for task in inputs.tasks)
     say(console, f"data set {inputs.data.places}: {sizes} rows; {tasks}")
@@ -155,15 +169,6 @@ def begin(
     say(console, f"encoder {inputs.encoder.name}, weights {inputs.encoder.sha256[:12]}")
     for line in weights_without_task(config, inputs.tasks):
         warn(console, line)
-    if work.resumed:
-        say(console, f"resuming the interrupted run in {work.path}")
-    tracked.open(config, inputs)
-    tracker = tracked.tracker
-    if tracker.failure is not None:
-        warn(
-            console,
-            f"MLflow at {tracker} cannot be used ({tracker.failure}); training goes on",
-        )
 
 
 def fit_weights(

@@ -271,15 +271,26 @@ def soften(
         Path, typer.Argument(metavar="OUT.jsonl[.gz]", help="Where the soft labels go.")
     ],
     teacher: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="RUN_VERSION_OR_FOLDER",
             help="runs:/ID, models:/NAME@ALIAS or a folder `weights`; of several the mean counts.",
         ),
-    ],
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Instead of --teacher: train N models, each without one part of the rows, which "
+            "it is then asked about.",
+        ),
+    ] = None,
     config: Annotated[
         str | None,
-        typer.Option(metavar="CONFIG", help="Names the data and how long texts are read."),
+        typer.Option(
+            metavar="CONFIG", help="Names the data and how long texts are read; trains the folds."
+        ),
     ] = None,
     set_: SetOption = None,
     json_output: JsonOption = False,
@@ -290,10 +301,21 @@ def soften(
     """
     require_train_extra("tactful data soften")
     from tactful_training.config.config_file import load_config
-    from tactful_training.fitting.softening import soften as run
 
+    if bool(teacher) == (folds is not None):
+        raise typer.BadParameter("give either --teacher (once or more) or --folds")
+    settings = load_config(config, set_ or ())
     with _terminated_like_interrupted():
-        softened = run(load_config(config, set_ or ()), teacher, out)
+        if folds is None:
+            from tactful_training.fitting.softening import soften as run
+
+            softened = run(settings, teacher or (), out)
+        else:
+            from rich.console import Console
+
+            from tactful_training.cross_fitting import soften_by_folds
+
+            softened = soften_by_folds(settings, folds, out, console=Console(stderr=True))
     show(json_output, softened.to_dict, lambda: str(softened), soft_wrap=True)
 
 

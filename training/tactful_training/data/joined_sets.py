@@ -258,12 +258,12 @@ def _keep_apart(read: Sequence[dict[str, list[Row]]]) -> list[str]:
     for number, each in enumerate(read):
         for split in SPLITS[1:]:
             for row in each[split]:
-                measured.setdefault(_said(row), (number, f"{split} row {row.id!r}"))
+                measured.setdefault(said(row), (number, f"{split} row {row.id!r}"))
     left_out: list[str] = []
     for number, each in enumerate(read):
         kept = []
         for row in each["train"]:
-            owner, where = measured.get(_said(row), (number, ""))
+            owner, where = measured.get(said(row), (number, ""))
             if owner == number:  # within one set it is for its own check to say
                 kept.append(row)
             else:
@@ -272,5 +272,6 @@ def _keep_apart(read: Sequence[dict[str, list[Row]]]) -> list[str]:
     return left_out
 
 
-def _said(row: Row) -> tuple[str, str]:
+def said(row: Row) -> tuple[str, str]:
+    """What two rows have in common that say the same, in whatever case and spacing."""
     return normalised(row.context or ""), normalised(row.reply)

@@ -132,18 +132,24 @@ class WorkFolder:
         }
         write_file(self.path / _TRAINED, json.dumps(told).encode())
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether an earlier run came as far as trained weights."""
+        return (self.path / _TRAINED).is_file()
+
     def load_fitted(self) -> Fitted | None:
         """The result of training if an earlier run came that far."""
-        path = self.path / _TRAINED
-        if not path.is_file():
+        if not self.is_fitted:
             return None
-        told = json.loads(path.read_bytes())
+        told = json.loads((self.path / _TRAINED).read_bytes())
         weights = safetensors.torch.load_file(self.weights / WEIGHTS)
         epochs = [Epoch(**epoch) for epoch in told["epochs"]]
         return Fitted.of(weights, epochs, told["best"], averaged=told.get("averaged"))
 
     def clear(self) -> None:
         """Remove all but the lock: the run has finished, or is to start anew."""
+        # First, so that a kill in between leaves nothing that looks like trained weights.
+        (self.path / _TRAINED).unlink(missing_ok=True)
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tactful.reading.tasks import Tasks
 from tactful_training.config.config_schema import Config
 from tactful_training.data.joined_sets import load_sets
+from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
-from tactful_training.fitting.soft_labels import check_name, mean_of, write_soft_labels
+from tactful_training.fitting.soft_labels import SoftLabels, check_name, mean_of, write_soft_labels
 from tactful_training.fitting.teacher import open_teacher
 
 
@@ -22,7 +24,7 @@ class Softened:
         path: the file.
         rows: how many rows it speaks of.
         size: bytes.
-        teachers: address to the sha256 of the weights.
+        teachers: address (of folds the name) to the sha256 of the weights.
     """
 
     path: Path
@@ -48,17 +50,44 @@ def soften(config: Config, teachers: Sequence[str], out: Path) -> Softened:
         out: the file; an older one is replaced at the end.
 
     Raises:
-        DataError: the data or the name of the file cannot be used, or it cannot be written.
+        DataError: the data cannot be used, or the file cannot be written.
         EncoderError: a teacher cannot be used.
     """
-    check_name(out)
+    check_target(out)
     data = load_sets(config.data)
     rows = data.splits(config.data.allow_missing_tasks, config.data.limit).rows["train"]
     opened = [open_teacher(each, data.tasks, config.encoding.limits) for each in teachers]
     soft = mean_of([each.read(rows) for each in opened], data.tasks)
+    digests = {each.source.address: each.source.sha256 for each in opened}
+    return write(out, rows, soft, data.tasks, digests)
+
+
+def check_target(out: Path) -> None:
+    """Check that a file of soft labels can be where it is to go, before anything takes long.
+
+    Raises:
+        DataError: its name ends with something else, its folder is not there, or it is one itself.
+    """
+    check_name(out)
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        what = "it is a folder" if out.is_dir() else f"there is no folder {out.absolute().parent}"
+        raise DataError(f"{out} cannot be written: {what}")
+
+
+def write(
+    out: Path,
+    rows: Sequence[Row],
+    soft: Sequence[SoftLabels],
+    tasks: Tasks,
+    teachers: dict[str, str],
+) -> Softened:
+    """Write the file and say what is in it.
+
+    Raises:
+        DataError: the disk refuses.
+    """
     try:
-        write_soft_labels(out, rows, soft, data.tasks)
+        write_soft_labels(out, rows, soft, tasks)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error}") from error
-    digests = {each.source.address: each.source.sha256 for each in opened}
-    return Softened(out, len(rows), out.stat().st_size, digests)
+    return Softened(out, len(rows), out.stat().st_size, teachers)
