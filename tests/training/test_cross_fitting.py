@@ -84,12 +84,20 @@ def test_each_row_is_asked_of_a_model_that_never_saw_its_group(
 
 
 def test_an_interrupted_call_goes_on_with_the_folds_that_are_missing(
-    make_config: Make, data_set: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    make_config: Make,
+    overrides: dict[str, Any],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = make_config(data__folder=data_set, training__epochs=1)
+    config = make_config(training__epochs=1)
     quiet = Console(file=io.StringIO())
     whole = workplace / "whole.jsonl"
-    soften_by_folds(config, 2, whole, console=quiet)
+    settings = {**overrides, "training.epochs": 1}
+    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    command = ["data", "soften", str(whole), "--folds", "2", *options, "--json"]
+    result = CliRunner().invoke(build_app(), command)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rows"] == 96
 
     trainings = 0
     fit = cross_fitting.fit_weights
@@ -154,14 +162,3 @@ def test_the_command_takes_teachers_or_folds(workplace: Path) -> None:
     assert "either --teacher (once or more) or --folds" in call()
     assert "either --teacher (once or more) or --folds" in call("--folds", "2", "--teacher", "a")
     assert "--folds" in call("--folds", "1")
-
-
-def test_the_command_writes_the_file(data_set: Path, workplace: Path, tiny_encoder: Path) -> None:
-    options = [f"data.folder={data_set}", f"encoder.path={tiny_encoder}", "encoder.sha256=null"]
-    options += ["training.epochs=1", "encoding.max_tokens=24", "encoding.window_overlap=8"]
-    settings = [part for option in options for part in ("--set", option)]
-    command = ["data", "soften", "soft.jsonl.gz", "--folds", "2", *settings, "--json"]
-    result = CliRunner().invoke(build_app(), command)
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["rows"] == 96
-    assert (workplace / "soft.jsonl.gz").exists()
