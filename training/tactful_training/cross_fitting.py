@@ -14,14 +14,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from tactful.reading.tasks import Tasks
-from tactful.strict_json import sha256_hex
 from tactful_training.config.config_schema import Config
+from tactful_training.data.group_folds import group_folds
 from tactful_training.data.joined_sets import said
 from tactful_training.data.labelled_row import Row
-from tactful_training.errors import ConfigError, DataError
+from tactful_training.errors import ConfigError
 from tactful_training.fitting.hardware import prepare_process
 from tactful_training.fitting.resuming import WorkFolder, open_work_folder
 from tactful_training.fitting.soft_labels import SoftLabels
@@ -55,23 +57,23 @@ def soften_by_folds(config: Config, folds: int, out: Path, *, console: Console) 
     inputs = load_training_inputs(config)
     introduce(config, inputs, console)
     rows = _rows_asked(inputs)
-    fold_of = _folds(rows, config.seed, folds)
+    parts = group_folds(rows, folds, config.seed, inputs.data.members[0].data.folder)
     prepare_process()
     soft: dict[str, SoftLabels] = {}
     digests: dict[str, str] = {}
     with ExitStack() as stack:
         done: list[WorkFolder] = []
-        for fold in range(folds):
-            name = f"fold {fold + 1} of {folds}"
+        for number, (known, held_out) in enumerate(parts, 1):
+            name = f"fold {number} of {folds}"
             identity = {**inputs.identity(config), "fold": name}
             work = stack.enter_context(open_work_folder(identity))
-            asked = [row for row in rows if fold_of[row.group] == fold]
-            rest = _without(inputs, rows, [fold_of[row.group] == fold for row in rows])
+            asked = [rows[place] for place in held_out]
             if work.is_fitted:
                 say(console, f"{name}: trained before")
             else:
-                number = len(rest.rows["train"])
-                say(console, f"{name}: {number} rows train, {len(asked)} are asked")
+                rest = _without(inputs, known, asked)
+                left = len(rest.rows["train"])
+                say(console, f"{name}: {left} rows train, {len(asked)} are asked")
                 _train(config, rest, work, console)
             model = open_teacher(str(work.weights), _own_tasks(inputs), inputs.encoding.limits)
             digests[name] = model.source.sha256
@@ -115,43 +117,35 @@ def _own_tasks(inputs: TrainingInputs) -> Tasks:
 
 def _rows_asked(inputs: TrainingInputs) -> list[Row]:
     """The training rows of the first set, named as in its own file."""
-    first = inputs.data.members[0]
+    prefix = inputs.data.members[0].prefix
     rows = inputs.rows["train"][: inputs.sizes["train"][0]]
     if len(inputs.data.members) == 1:
         return rows
-    prefix = f"{first.name}/"
     return [
         replace(row, id=row.id.removeprefix(prefix), group=row.group.removeprefix(prefix))
         for row in rows
     ]
 
 
-def _folds(rows: Sequence[Row], seed: int, folds: int) -> dict[str, int]:
-    """Group to fold: groups are shuffled by a digest and dealt out."""
-    groups = sorted(
-        {row.group for row in rows}, key=lambda group: sha256_hex(f"{seed}/{group}".encode())
-    )
-    if not 2 <= folds <= len(groups):
-        raise DataError(
-            f"{folds} folds: the {len(rows)} rows are of {len(groups)} groups, which stay "
-            f"together; allowed: 2 to {len(groups)} folds"
-        )
-    return {group: number % folds for number, group in enumerate(groups)}
-
-
 def _without(
-    inputs: TrainingInputs, rows: Sequence[Row], held_out: Sequence[bool]
+    inputs: TrainingInputs, known: NDArray[np.intp], asked: Sequence[Row]
 ) -> TrainingInputs:
-    """The same without some training rows of the first set, and without what says the same."""
-    train, (own, *others) = inputs.rows["train"], inputs.sizes["train"]
-    asked = {said(row) for row, out in zip(rows, held_out, strict=True) if out}
-    kept = [row for row, out in zip(train[:own], held_out, strict=True) if not out]
+    """The same with some training rows of the first set alone, and nothing that says what is asked.
+
+    Args:
+        inputs: with all rows.
+        known: places of the rows of the first set that are kept.
+        asked: the others.
+    """
+    train, (at, *others) = inputs.rows["train"], inputs.sizes["train"]
+    told = {said(row) for row in asked}
+    kept = [train[place] for place in known]
     sizes = [len(kept)]
     for size in others:
-        further = train[own : own + size]
-        kept += [row for row in further if said(row) not in asked]
-        sizes.append(len(kept) - sum(sizes))
-        own += size
+        further = [row for row in train[at : at + size] if said(row) not in told]
+        kept += further
+        sizes.append(len(further))
+        at += size
     return replace(
         inputs,
         rows={**inputs.rows, "train": kept},

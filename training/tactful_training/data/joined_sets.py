@@ -49,6 +49,11 @@ class Member:
     weight: float = 1.0
 
     @property
+    def prefix(self) -> str:
+        """What stands before the ids and groups of its rows where there are several sets."""
+        return f"{self.name}/"
+
+    @property
     def title(self) -> str:
         """What its card calls it."""
         return str(self.data.card.front_matter.get("pretty_name", self.data.folder.name))
@@ -189,8 +194,8 @@ class JoinedSets:
         return [
             replace(
                 row,
-                id=f"{member.name}/{row.id}",
-                group=f"{member.name}/{row.group}",
+                id=member.prefix + row.id,
+                group=member.prefix + row.group,
                 labels={task.name: row.labels.get(task.name) for task in self.tasks},
             )
             for row in rows

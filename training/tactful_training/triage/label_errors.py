@@ -18,12 +18,12 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from sklearn.model_selection import GroupKFold
 
 from tactful.classifier import Classifier
 from tactful.reading.tasks import Task, Tasks
 from tactful_training.data.data_card import read_card
 from tactful_training.data.data_set import LabelledData, common_tasks, load_data_set
+from tactful_training.data.group_folds import group_folds
 from tactful_training.data.labelled_row import Row
 from tactful_training.data.row_files import are_rows, scan_rows
 from tactful_training.data.row_records import check_table_path, write_table
@@ -136,16 +136,10 @@ def find_label_errors(
     tasks = next(iter(data.values())).tasks
     if not 0 < share <= 1:
         raise DataError(f"share is {share:g}; allowed: above 0, up to 1")
-    groups = [row.group for row in rows]
-    if not 2 <= folds <= len(set(groups)):
-        raise DataError(
-            f"{folds} folds need as many groups of rows, and at least 2; {path} has "
-            f"{len(set(groups))} groups"
-        )
+    parts = group_folds(rows, folds, seed, path)
     words = ReplyWords(rows, tasks)
     scores = np.zeros((len(rows), tasks.size))
     heads: list[list[Head]] = [[] for _ in rows]
-    parts = GroupKFold(folds, shuffle=True, random_state=seed).split(rows, groups=groups)
     for known, asked in follow(parts, folds):
         scores[asked], learnt = words.learn_and_ask(known, asked)
         for number in asked.tolist():
