@@ -111,7 +111,9 @@ def test_the_shipped_soft_labels_speak_of_the_shipped_rows() -> None:
     rows = load_data_set(SHIPPED).split("train")
     with gzip.open(SHIPPED / SOFT_LABELS, "rt", encoding="utf-8") as file:
         described = dict(re.findall(r'"id":"([^"]+)","text":"([^"]+)"', file.read()))
-    assert described == {row.id: text_digest(row) for row in rows}
+    # Of the rows that were written later the labels themselves are learnt.
+    asked = [row for row in rows if row.columns["origin"] != "targeted"]
+    assert described == {row.id: text_digest(row) for row in asked}
 
 
 def line(inputs: TrainingInputs, path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import DataSet, load_data_set
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import EncoderError
+from tactful_training.fitting.soft_labels import SoftLabels
 from tactful_training.fitting.training_batches import (
     Collator,
     LengthGroups,
@@ -52,6 +53,33 @@ def test_marked_tokens_are_those_of_the_marked_words(
             offsets = example.encoded.offsets[example.marks[:, column]]
             words = " ".join(row.reply[start:end] for start, end in offsets)
             assert row.reply[span.start : span.end] in words
+
+
+def test_the_labels_of_a_row_that_no_teacher_was_asked_about_take_its_place(
+    rows: list[Row], encoding: ReplyEncoding, data: DataSet
+) -> None:
+    first, *others = encode_rows(rows, encoding, data.tasks)
+    size = len(first.targets)
+    said = SoftLabels(
+        np.full(size, 0.5, dtype=np.float32),
+        first.encoded.offsets,
+        np.full((len(first.encoded.offsets), size), -0.5, dtype=np.float16),
+    )
+    taught = TrainingRows(
+        rows, encoding, data.tasks, context_dropout=0.0, seed=3, soft=[said, *[None] * len(others)]
+    )
+    assert (taught[0].soft_logits == 0.5).all() and (taught[0].soft_scores == -0.5).all()
+    for at, example in enumerate(others, 1):
+        logits, scores = taught[at].soft_logits, taught[at].soft_scores
+        assert logits is not None and scores is not None
+        known = ~np.isnan(example.targets)
+        assert (np.isnan(logits) == ~known).all()
+        assert ((logits > 0) == (example.targets > 0))[known].all()
+        # Where a label stands is said by marked words alone.
+        marked = example.marks.any(axis=0)
+        assert np.isnan(scores[:, ~marked]).all()
+        assert ((scores > 0) == example.marks)[:, marked].all()
+    assert any(example.marks.any() for example in others)
 
 
 def test_a_batch_flattens_windows_in_order(

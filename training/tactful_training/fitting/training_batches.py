@@ -20,6 +20,8 @@ from tactful_training.fitting.soft_labels import SoftLabels
 # Batches of one length are cut from stretches of this many batches, so that which rows meet
 # in a batch still differs from epoch to epoch.
 _STRETCH = 50
+# The logit of 0.97: a teacher is hardly surer of a label, which may be a mistake.
+_CERTAIN = 3.5
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,14 +56,24 @@ def encode_rows(rows: Sequence[Row], encoding: ReplyEncoding, tasks: Tasks) -> l
 
 
 def _taught(example: Example, soft: SoftLabels | None) -> Example:
-    """An example with a teacher's numbers, which are NaN where it says nothing."""
-    size = len(example.targets)
+    """An example with a teacher's numbers.
+
+    Of a row that it was not asked about the labels take their place: one that is learnt from its
+    labels alone would otherwise weigh a third of the others (`distill.label_weight`).
+    """
     if soft is None:
-        logits = np.full(size, np.nan, dtype=np.float32)
-        scores = np.full((len(example.encoded.offsets), size), np.nan, dtype=np.float16)
+        logits = np.where(np.isnan(example.targets), np.nan, _stated(example.targets > 0))
+        scores = np.where(example.marks.any(axis=0), _stated(example.marks), np.nan)
     else:
         logits, scores = soft.logits, soft.at(example.encoded.offsets)
-    return replace(example, soft_logits=logits, soft_scores=scores)
+    return replace(
+        example, soft_logits=logits.astype(np.float32), soft_scores=scores.astype(np.float16)
+    )
+
+
+def _stated(held: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """The logits of a teacher that thinks what is marked, for anything but certain."""
+    return np.where(held, _CERTAIN, -_CERTAIN)
 
 
 def mark_tokens(row: Row, offsets: npt.NDArray[np.int32], tasks: Tasks) -> npt.NDArray[np.bool_]:
@@ -98,7 +110,7 @@ class TrainingRows(Dataset[Example]):
         mask_id: id of that token.
         seed: of the choices.
         soft: what a teacher says of each row, of all of its tokens and its context; None of those
-            that it says nothing of. Without a teacher None.
+            that it was not asked about, whose labels take its place. Without a teacher None.
     """
 
     def __init__(
