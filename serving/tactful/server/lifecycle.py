@@ -36,8 +36,8 @@ from tactful.storage import write_file
 
 _log = logging.getLogger(LOGGER)
 # After the listener was closed, how long connections that say nothing may stay: what was sent just
-# before is still answered.
-_GRACE_SECONDS = 0.5
+# before is still answered, and on a busy machine a client may take a second to send it.
+_GRACE_SECONDS = 2.0
 # The inference thread is partly Python: with the usual 5 ms, each answer of the event loop would
 # wait that long for its turn.
 _SWITCH_SECONDS = 0.0005
@@ -121,7 +121,7 @@ async def serve(
         _log.info("draining", extra={"in_flight": exchanges.in_flight})
         await _drain(exchanges, bundle, settings, hurrying)
         await connections.stop_listening(listener)
-        await reached(lambda: not len(connections), _GRACE_SECONDS)
+        await reached(lambda: not len(connections) or hurrying.is_set(), _GRACE_SECONDS)
     finally:
         await connections.close()
         watching.cancel()

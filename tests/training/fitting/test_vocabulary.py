@@ -10,10 +10,12 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models
 
+from tactful_training.config.config_file import load_config
 from tactful_training.config.config_schema import Config
-from tactful_training.config.shipped_files import find_config
+from tactful_training.config.shipped_files import find_config, shipped_root
+from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import EncoderError
-from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.encoder import OFFLINE_PACKAGES, find_encoder, load_encoder
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.trained_weights import read_start, take_over, write_weights
 from tactful_training.fitting.training_inputs import (
@@ -24,6 +26,7 @@ from tactful_training.fitting.training_inputs import (
 from tactful_training.fitting.vocabulary import rare_pieces, read_pieces, without_pieces
 
 Make = Callable[..., Config]
+SHIPPED = shipped_root() / "data_cards/support_replies"
 
 
 @pytest.fixture
@@ -109,3 +112,14 @@ def test_the_shipped_list_holds_pieces_and_no_character() -> None:
     assert len(set(pieces)) == len(pieces) > 3000
     assert all(len(piece.removeprefix("##")) > 1 for piece in pieces)
     assert not {"sorry", "thank", "refund", "2020"} & set(pieces)
+
+
+def test_no_shipped_reply_needs_a_piece_of_the_shipped_list() -> None:
+    pytest.importorskip(OFFLINE_PACKAGES[load_config().encoder.name])
+    encoder = find_encoder(load_config().encoder)
+    tokenizer = Tokenizer.from_str(encoder.tokenizer.decode())
+    rows = [row for split in ("train", "validation") for row in load_data_set(SHIPPED).split(split)]
+    read = tokenizer.encode_batch([row.reply for row in rows], add_special_tokens=False)
+    used = {piece for each in read for piece in each.tokens}
+    assert "sorry" in used
+    assert not used & set(read_pieces(find_config("rare_pieces.txt")))
