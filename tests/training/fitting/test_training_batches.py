@@ -68,13 +68,15 @@ def test_the_labels_of_a_row_that_no_teacher_was_asked_about_take_its_place(
     taught = TrainingRows(
         rows, encoding, data.tasks, context_dropout=0.0, seed=3, soft=[said, *[None] * len(others)]
     )
-    assert (taught[0].soft_logits == 0.5).all() and (taught[0].soft_scores == -0.5).all()
+    assert (taught[0].soft_logits == 0.5).all()
+    assert (taught[0].soft_scores == -0.5).all()
     for at, example in enumerate(others, 1):
         logits, scores = taught[at].soft_logits, taught[at].soft_scores
-        assert logits is not None and scores is not None
+        assert logits is not None
+        assert scores is not None
         for task in data.tasks:
-            at = data.tasks.slices[task.name]
-            target, said_of_it = example.targets[at], logits[at]
+            columns = data.tasks.slices[task.name]
+            target, said_of_it = example.targets[columns], logits[columns]
             if np.isnan(target).all():
                 assert np.isnan(said_of_it).all()
             elif task.kind == "single":
