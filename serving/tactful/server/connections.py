@@ -111,6 +111,10 @@ class Connections:
     async def stop_listening(self, listener: socket.socket) -> None:
         """Take everything that waits in the listener, then close it."""
         loop = asyncio.get_running_loop()
+        # What asyncio has accepted becomes a `Connection` some turns of the loop later. Closed
+        # before, the server would drop it; and nobody would wait for it.
+        loop.remove_reader(listener)
+        await asyncio.sleep(_POLL_SECONDS)
         late = []
         with contextlib.suppress(OSError):  # BlockingIOError: nobody is left
             while True:

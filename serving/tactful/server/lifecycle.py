@@ -36,8 +36,8 @@ from tactful.storage import write_file
 
 _log = logging.getLogger(LOGGER)
 # After the listener was closed, how long connections that say nothing may stay: what was sent just
-# before is still answered, and on a busy machine a client may take a second to send it.
-_GRACE_SECONDS = 2.0
+# before is still answered.
+_GRACE_SECONDS = 0.5
 # The inference thread is partly Python: with the usual 5 ms, each answer of the event loop would
 # wait that long for its turn.
 _SWITCH_SECONDS = 0.0005

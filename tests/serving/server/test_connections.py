@@ -96,3 +96,22 @@ def test_a_client_that_never_reads_its_answer_does_not_keep_the_connection():
 
     # Closed by the service, its rest not taken: gone all the same.
     assert serve(app, ask, receive_ms=500, buffer=1) > 0
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_what_is_accepted_just_before_the_end_is_waited_for(turns):
+    async def app(scope, receive, send):
+        raise AssertionError("nothing was asked")
+
+    async def main():
+        connections = Connections(app, Settings())
+        listener = listen("127.0.0.1", 0)
+        await connections.start(listener)
+        with socket.create_connection(listener.getsockname()):
+            for _ in range(turns):  # of the loop: the connection waits, is accepted, is being made
+                await asyncio.sleep(0)
+            await connections.stop_listening(listener)
+            assert len(connections) == 1
+        await connections.close()
+
+    asyncio.run(main())
