@@ -15,14 +15,11 @@ from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Encoded, ReplyEncoding, Window
 from tactful.reading.tasks import Tasks
 from tactful_training.data.labelled_row import Row, targets
-from tactful_training.fitting.soft_labels import SoftLabels
+from tactful_training.fitting.soft_labels import SoftLabels, of_labels
 
 # Batches of one length are cut from stretches of this many batches, so that which rows meet
 # in a batch still differs from epoch to epoch.
 _STRETCH = 50
-# Log-odds of 0.97, for a label may be a mistake. The shipped teachers give labels that a row has
-# 0.945 in the median, and those that it lacks 0.036 in the mean.
-_SURE = 3.476
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,19 +59,10 @@ def _taught(example: Example, soft: SoftLabels | None, tasks: Tasks) -> Example:
     Of a row that it was not asked about the labels take their place: one that is learnt from its
     labels alone would otherwise weigh a third of the others (`distill.label_weight`).
     """
-    if soft is not None:
-        scores = soft.at(example.encoded.offsets)
-        return replace(example, soft_logits=soft.logits, soft_scores=scores)
-    logits = np.where(example.targets > 0, _SURE, -_SURE).astype(np.float32)
-    for task in tasks:
-        if task.kind == "single":  # as sure of the one, the rest spread over the others
-            at = tasks.slices[task.name]
-            others = max(1, len(task.names) - 1)
-            logits[at] = np.where(example.targets[at] > 0, _SURE + np.log(others), 0.0)
-    logits[np.isnan(example.targets)] = np.nan
-    marked = example.marks.any(axis=0)  # where a label stands is said by marked words alone
-    scores = np.where(marked, np.where(example.marks, _SURE, -_SURE), np.nan).astype(np.float16)
-    return replace(example, soft_logits=logits, soft_scores=scores)
+    offsets = example.encoded.offsets
+    if soft is None:
+        soft = of_labels(example.targets, offsets, example.marks, tasks)
+    return replace(example, soft_logits=soft.logits, soft_scores=soft.at(offsets))
 
 
 def mark_tokens(row: Row, offsets: npt.NDArray[np.int32], tasks: Tasks) -> npt.NDArray[np.bool_]:
