@@ -62,7 +62,7 @@ def test_the_shipped_data_set_is_sound(shipped_report):
         *("personal_data", "near_repeats", "similar_replies", "evidence_cuts", "repeats"),
         *("short_duplicates", "lengths", "contradictions", "foreign_parts", "languages"),
     }
-    assert [counts.rows for counts in shipped_report.splits.values()] == [16861, 1738, 1689]
+    assert [counts.rows for counts in shipped_report.splits.values()] == [18424, 1738, 1689]
 
 
 def test_the_card_of_the_shipped_data_set_states_its_counts(shipped_report):
@@ -272,7 +272,7 @@ def test_load_dataset_reads_the_shipped_folder_as_it_stands(tmp_path, monkeypatc
     monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", True)
     loaded = datasets.load_dataset(str(SHIPPED), cache_dir=str(tmp_path))
     assert {name: len(rows) for name, rows in loaded.items()} == {
-        "train": 16861,
+        "train": 18424,
         "validation": 1738,
         "test": 1689,
     }
