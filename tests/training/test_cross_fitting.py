@@ -22,7 +22,7 @@ from tactful_training.data.joined_sets import said
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import ConfigError, DataError
 from tactful_training.fitting import softening
-from tactful_training.fitting.soft_labels import read_soft_labels
+from tactful_training.fitting.soft_label_file import read_soft_labels
 from tactful_training.fitting.teacher import Teacher
 
 Make = Callable[..., Config]

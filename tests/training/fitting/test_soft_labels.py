@@ -1,4 +1,4 @@
-"""Files of soft labels: written, read back, learnt from, refused by name."""
+"""Soft labels: of several teachers, of labels, and in files, which are refused by name."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from tactful_training.config.shipped_files import shipped_root
 from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError
 from tactful_training.fitting.model import LabelAttentionModel
-from tactful_training.fitting.soft_labels import (
+from tactful_training.fitting.soft_label_file import (
     SOFT_LABELS,
-    SoftLabels,
-    mean_of,
     read_soft_labels,
     text_digest,
     write_soft_labels,
 )
+from tactful_training.fitting.soft_labels import SoftLabels, mean_of
 from tactful_training.fitting.teacher import open_teacher
 from tactful_training.fitting.trained_weights import write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs

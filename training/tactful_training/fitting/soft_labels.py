@@ -1,52 +1,29 @@
-"""Soft labels: what a teacher says of training rows, as numbers and as a file of numbers.
+"""Soft labels: what a teacher says of a training row, as numbers.
 
-The file is JSONL (or ``.jsonl.gz``), a line for each row::
-
-    {"id": "a-0001-2", "text": "3fa94c0d12ab",
-     "scores": {"strategies": {"apology": 0.9812}, "tone": {"warm": 0.0301, "sympathetic": 0.9699}},
-     "tokens": [[0, 3], [4, 9]], "evidence": {"strategies": {"apology": [0.02, 0.97]}}}
-
-``scores`` are probabilities before calibration: all labels of a single task (their sum is 1), any
-of a multi-label one; a task may be missing. ``text`` holds the first 12 hex digits of the sha256 of
-what was read, so that numbers never meet a reply that was changed since. ``tokens`` (start and end
-in code points of the reply) and ``evidence`` (the probability of each of them, for labels that the
-teacher thinks are there) may be missing. Tokens of any tokenizer will do: numbers are mapped to
-those of the student by offsets.
+They come of a teacher that is asked, of a file of its answers, of several teachers, or of a row's
+own labels; the training learns from them beside the labels.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tactful.reading.decisions import Floats
 from tactful.reading.tasks import Tasks
-from tactful.storage import write_file
-from tactful.strict_json import sha256_hex
-from tactful_training.data.labelled_row import Row
-from tactful_training.errors import DataError
 
-SOFT_LABELS = "soft_labels.jsonl.gz"
-"""The file beside a data set's rows that `distill.soft_labels` means by ``auto``."""
 Offsets = npt.NDArray[np.int32]
-# Least probability of a label whose words are written down, and what digits are kept.
-_EVIDENCE_FROM = 0.1
-_DIGITS, _TOKEN_DIGITS = 4, 2
-_TEXT_DIGITS = 12
-_SUM_TOLERANCE = 0.02
+Doubles = npt.NDArray[np.float64]
+DIGITS, TOKEN_DIGITS = 4, 2
+"""Decimals of a probability that are kept, of a label and of a token."""
+# A probability of 0 or 1 is one that was rounded.
+_LEAST, _LEAST_OF_TOKEN = 0.5 * 10.0**-DIGITS, 0.5 * 10.0**-TOKEN_DIGITS
 # A label may be a mistake. The shipped teachers give those that a row has 0.945 in the median, and
 # those that it lacks 0.036 in the mean.
 _SURE = 0.97
-# A probability of 0 or 1 is one that was rounded.
-_LEAST, _LEAST_OF_TOKEN = 0.5 * 10.0**-_DIGITS, 0.5 * 10.0**-_TOKEN_DIGITS
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +40,43 @@ class SoftLabels:
     logits: Floats
     offsets: Offsets
     token_scores: npt.NDArray[np.float16]
+
+    @classmethod
+    def of_probabilities(
+        cls,
+        probabilities: Doubles,
+        offsets: Offsets,
+        of_tokens: Doubles,
+        tasks: Tasks,
+    ) -> SoftLabels:
+        """Soft labels of probabilities; a 0 or 1 counts as one that was rounded.
+
+        Args:
+            probabilities: float64 ``[L]``, those of a single task with the sum 1; NaN where nothing
+                is said of a label.
+            offsets: int32 ``[m, 2]``, the tokens in code points of the reply.
+            of_tokens: float64 ``[m, L]``, that a token stands for a label; NaN where nothing is
+                said.
+            tasks: the tasks of the label axis.
+        """
+        logits = _logits(probabilities, _LEAST).astype(np.float32)
+        for task in tasks:
+            if task.kind == "single":
+                at = tasks.slices[task.name]
+                logits[at] = np.log(probabilities[at].clip(_LEAST))
+        scores = _logits(of_tokens, _LEAST_OF_TOKEN).astype(np.float16)
+        return cls(logits, offsets, scores)
+
+    def probabilities(self, tasks: Tasks) -> Doubles:
+        """Of each label, float64 ``[L]``; NaN where nothing is said of it."""
+        chances = precise_sigmoid(self.logits)
+        for task in tasks:
+            if task.kind == "single":
+                at = tasks.slices[task.name]
+                z = self.logits[at].astype(np.float64)
+                powers = np.exp(z - z.max())
+                chances[at] = powers / powers.sum()
+        return chances
 
     def at(self, offsets: Offsets) -> npt.NDArray[np.float16]:
         """The token scores for other tokens of the same reply.
@@ -89,103 +103,6 @@ class SoftLabels:
         return mapped
 
 
-@dataclass(frozen=True)
-class SoftLabelFile:
-    """Soft labels of a training split that were read from a file.
-
-    Attributes:
-        path: the file.
-        sha256: of its content, hex.
-        rows: by id; rows without soft labels are not there.
-    """
-
-    path: Path
-    sha256: str
-    rows: Mapping[str, SoftLabels]
-
-
-def text_digest(row: Row) -> str:
-    """What tells whether a row is still the one that soft labels were made of."""
-    content = json.dumps([row.reply, row.context])
-    return sha256_hex(content.encode())[:_TEXT_DIGITS]
-
-
-def check_name(path: Path) -> None:
-    """Check that a file of soft labels has a name that says what it is.
-
-    Raises:
-        DataError: it has not.
-    """
-    if not path.name.endswith((".jsonl", ".jsonl.gz")):
-        raise DataError(f"{path}: a file of soft labels ends with .jsonl or .jsonl.gz")
-
-
-def write_soft_labels(
-    path: Path, rows: Sequence[Row], soft: Sequence[SoftLabels], tasks: Tasks
-) -> None:
-    """Write the file; it is there whole or not at all, and the same numbers give the same bytes.
-
-    Args:
-        path: ends with ``.jsonl`` or ``.jsonl.gz``.
-        rows: the rows.
-        soft: what is known of each.
-        tasks: the tasks of the label axis.
-
-    Raises:
-        DataError: the name ends with something else.
-        OSError: the disk refuses.
-    """
-    check_name(path)
-    lines = [
-        json.dumps(_line(row, each, tasks), separators=(",", ":"))
-        for row, each in zip(rows, soft, strict=True)
-    ]
-    content = "".join(f"{line}\n" for line in lines).encode()
-    write_file(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-
-
-def read_soft_labels(path: Path, rows: Sequence[Row], tasks: Tasks) -> SoftLabelFile:
-    """Read a file of soft labels for the rows of a training split.
-
-    Args:
-        path: the file.
-        rows: all rows of the split.
-        tasks: the tasks of the label axis.
-
-    Raises:
-        DataError: it cannot be read, names a label, task or row that there is not, was made of
-            another text, or holds numbers that are no probabilities. Names the line.
-    """
-    check_name(path)
-    try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
-        lines = content.decode().splitlines()
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    known = {row.id: row for row in rows}
-    found: dict[str, SoftLabels] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-                raise ValueError("not an object with an 'id'")
-            name = entry["id"]
-            if name not in known:
-                raise ValueError(f"the training split has no row {name!r}")
-            if name in found:
-                raise ValueError(f"row {name!r} is there twice")
-            found[name] = _soft(entry, known[name], tasks)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(
-                f"{path}:{number}: {error}. `tactful data soften` makes such a file of a teacher; "
-                "distill.soft_labels: null trains without one"
-            ) from error
-    if not found:
-        raise DataError(f"{path} holds no soft labels")
-    return SoftLabelFile(path, sha256_hex(raw), found)
-
-
 def mean_of(teachers: Sequence[Sequence[SoftLabels]], tasks: Tasks) -> list[SoftLabels]:
     """The soft labels of an ensemble: the mean of its members' probabilities.
 
@@ -198,10 +115,9 @@ def mean_of(teachers: Sequence[Sequence[SoftLabels]], tasks: Tasks) -> list[Soft
     for members in zip(*teachers, strict=True):
         first = members[0]
         if len(members) > 1:
-            chances = np.mean([_chances(each.logits, tasks) for each in members], axis=0)
-            words = np.mean([_sigmoid(each.at(first.offsets)) for each in members], axis=0)
-            scores = _token_logits(words)
-            first = SoftLabels(_logits(chances, tasks), first.offsets, scores)
+            chances = np.mean([each.probabilities(tasks) for each in members], axis=0)
+            words = np.mean([precise_sigmoid(each.at(first.offsets)) for each in members], axis=0)
+            first = SoftLabels.of_probabilities(chances, first.offsets, words, tasks)
         means.append(first)
     return means
 
@@ -224,101 +140,16 @@ def of_labels(
             chances[tasks.slices[task.name]] /= max(1, len(task.names) - 1)
     chances[held] = _SURE
     words = np.where(marks.any(axis=0), np.where(marks, _SURE, 1 - _SURE), np.nan)
-    return SoftLabels(_logits(chances, tasks), offsets, _token_logits(words))
+    return SoftLabels.of_probabilities(chances, offsets, words, tasks)
 
 
-def _line(row: Row, soft: SoftLabels, tasks: Tasks) -> dict[str, Any]:
-    chances = _chances(soft.logits, tasks)
-    scores: dict[str, dict[str, float]] = {}
-    evidence: dict[str, dict[str, list[float]]] = {}
-    tokens = _sigmoid(soft.token_scores)
-    for (task, label), column in tasks.columns.items():
-        if np.isnan(chances[column]):
-            continue
-        scores.setdefault(task, {})[label] = round(float(chances[column]), _DIGITS)
-        words = tokens[:, column]
-        if chances[column] >= _EVIDENCE_FROM and not np.isnan(words).any():
-            rounded = [round(value, _TOKEN_DIGITS) for value in words.tolist()]
-            evidence.setdefault(task, {})[label] = rounded
-    line: dict[str, Any] = {"id": row.id, "text": text_digest(row), "scores": scores}
-    if evidence:
-        line |= {"tokens": soft.offsets.tolist(), "evidence": evidence}
-    return line
-
-
-def _soft(entry: Mapping[str, Any], row: Row, tasks: Tasks) -> SoftLabels:
-    if entry.get("text") != text_digest(row):
-        raise ValueError(
-            f"these numbers were made of another text than row {row.id!r} has now; make them again"
-        )
-    chances = np.full(tasks.size, np.nan)
-    for task, labels in entry["scores"].items():
-        for label, value in labels.items():
-            chances[_column(tasks, task, label)] = _probability(value)
-        named = tasks.named(task)
-        values = chances[tasks.slices[task]]
-        if named.kind == "single" and not abs(values.sum() - 1) <= _SUM_TOLERANCE:
-            raise ValueError(
-                f"{task}: all labels of a single task are needed, and their sum is 1; "
-                f"given: {', '.join(labels)}"
-            )
-    offsets = np.array(entry.get("tokens", []), dtype=np.int32).reshape(-1, 2)
-    words = np.full((len(offsets), tasks.size), np.nan)
-    for task, labels in entry.get("evidence", {}).items():
-        for label, values in labels.items():
-            if len(values) != len(offsets):
-                raise ValueError(
-                    f"evidence of {label!r}: {len(values)} numbers for {len(offsets)} tokens"
-                )
-            words[:, _column(tasks, task, label)] = [_probability(value) for value in values]
-    return SoftLabels(_logits(chances, tasks), offsets, _token_logits(words))
-
-
-def _column(tasks: Tasks, task: str, label: str) -> int:
-    names = [each.name for each in tasks]
-    if task not in names:
-        raise ValueError(f"unknown task {task!r}; the data set's: {', '.join(names)}")
-    column = tasks.columns.get((task, label))
-    if column is None:
-        near = get_close_matches(label, tasks.named(task).names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else ", ".join(tasks.named(task).names)
-        raise ValueError(f"{task} has no label {label!r}; {hint}")
-    return column
-
-
-def _probability(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is no probability; allowed: 0 to 1")
-    return float(value)
-
-
-def _chances(logits: Floats, tasks: Tasks) -> Floats:
-    chances = _sigmoid(logits)
-    for task in tasks:
-        if task.kind == "single":
-            at = tasks.slices[task.name]
-            z = logits[at].astype(np.float64)
-            powers = np.exp(z - z.max())
-            chances[at] = powers / powers.sum()
+def precise_sigmoid(z: npt.NDArray[np.floating]) -> Doubles:
+    """Probabilities of logits, float64 of the same shape, so that rounding them is exact."""
+    chances: Doubles = 1 / (1 + np.exp(-z.astype(np.float64)))
     return chances
 
 
-def _logits(chances: npt.NDArray[Any], tasks: Tasks) -> Floats:
-    clipped = chances.clip(_LEAST, 1 - _LEAST)
-    logits: Floats = np.log(clipped / (1 - clipped)).astype(np.float32)
-    for task in tasks:
-        if task.kind == "single":
-            at = tasks.slices[task.name]
-            logits[at] = np.log(chances[at].clip(_LEAST))
+def _logits(chances: Doubles, least: float) -> Doubles:
+    clipped = chances.clip(least, 1 - least)
+    logits: Doubles = np.log(clipped / (1 - clipped))
     return logits
-
-
-def _token_logits(chances: npt.NDArray[Any]) -> npt.NDArray[np.float16]:
-    clipped = chances.clip(_LEAST_OF_TOKEN, 1 - _LEAST_OF_TOKEN)
-    logits: npt.NDArray[np.float16] = np.log(clipped / (1 - clipped)).astype(np.float16)
-    return logits
-
-
-def _sigmoid(z: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    chances: npt.NDArray[Any] = 1 / (1 + np.exp(-z.astype(np.float64)))
-    return chances

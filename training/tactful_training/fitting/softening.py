@@ -12,7 +12,8 @@ from tactful_training.config.config_schema import Config
 from tactful_training.data.joined_sets import load_sets
 from tactful_training.data.labelled_row import Row
 from tactful_training.errors import DataError
-from tactful_training.fitting.soft_labels import SoftLabels, check_name, mean_of, write_soft_labels
+from tactful_training.fitting.soft_label_file import check_name, write_soft_labels
+from tactful_training.fitting.soft_labels import SoftLabels, mean_of
 from tactful_training.fitting.teacher import open_teacher
 
 

@@ -25,7 +25,8 @@ from tactful_training.fitting.encoder import blank_encoder
 from tactful_training.fitting.encoder_layers import depth
 from tactful_training.fitting.hardware import device_for_training
 from tactful_training.fitting.model import LabelAttentionModel, States, torch_forward
-from tactful_training.fitting.soft_labels import SoftLabels, text_digest
+from tactful_training.fitting.soft_label_file import text_digest
+from tactful_training.fitting.soft_labels import SoftLabels
 from tactful_training.fitting.trained_weights import TrainedWeights, read_weights, same_tokenizer
 
 _KEY = "distill.teacher"

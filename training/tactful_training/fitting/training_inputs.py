@@ -23,12 +23,8 @@ from tactful_training.data.joined_sets import JoinedSets, load_sets
 from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
-from tactful_training.fitting.soft_labels import (
-    SOFT_LABELS,
-    SoftLabelFile,
-    SoftLabels,
-    read_soft_labels,
-)
+from tactful_training.fitting.soft_label_file import SOFT_LABELS, SoftLabelFile, read_soft_labels
+from tactful_training.fitting.soft_labels import SoftLabels
 from tactful_training.fitting.teacher import Teacher, ask_once, open_teacher
 from tactful_training.fitting.trained_weights import TrainedWeights, read_start
 from tactful_training.fitting.training_batches import Example, encode_rows
