@@ -34,6 +34,9 @@ Read = Callable[[Sequence[Item]], Sequence[Result]]
 # A quarter of the queue is kept for requests of one item, so that big ones cannot keep them out.
 SHARE_OF_BIG_ONES = 0.75
 _FADING = 0.9  # what one more batch leaves of the weight of those before it
+# Nobody is refused by the speed of fewer batches: the first ones may be many times as slow
+# as those that follow.
+_BATCHES_TO_JUDGE_BY = 8
 _LONGEST_RETRY = 60
 
 
@@ -134,6 +137,7 @@ class FairQueue(Generic[Item, Result]):
         self._free = asyncio.Semaphore(limits.at_once)
         self._counted = 0.0  # when the seconds of running batches were counted last
         self._tokens_run = self._seconds_run = 0.0  # sums in which older batches fade
+        self._batches_run = 0
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._threads = ThreadPoolExecutor(limits.at_once, thread_name_prefix="tactful-inference")
@@ -225,7 +229,8 @@ class FairQueue(Generic[Item, Result]):
         # Each other request is served no more than this one before this one is done.
         ahead = self._running + sum(min(request.waiting, tokens) for request in self._all)
         seconds = self._seconds(ahead + tokens)
-        if seconds > self._limits.deadline_seconds:
+        known = self._batches_run >= _BATCHES_TO_JUDGE_BY
+        if known and seconds > self._limits.deadline_seconds:
             raise QueueFull(
                 f"it would take about {seconds:.0f} s until this request is read, longer than "
                 f"the deadline of {self._limits.deadline_seconds:g} s; try again later",
@@ -346,6 +351,7 @@ class FairQueue(Generic[Item, Result]):
         own, self._counted = ended - self._counted, ended
         self._tokens_run = self._tokens_run * _FADING + tokens
         self._seconds_run = self._seconds_run * _FADING + own
+        self._batches_run += 1
         self._report(BatchReport(len(batch), tokens, ended - started))
 
 

@@ -192,6 +192,37 @@ def test_a_full_queue_refuses_at_once_and_keeps_a_quarter_for_single_replies():
     run(scenario)
 
 
+class Slow(Model):
+    def __call__(self, items):
+        if "slow" in items:
+            time.sleep(0.1)
+        return super().__call__(items)
+
+
+@pytest.mark.parametrize(("batches", "refused"), [(7, False), (8, True)])
+def test_what_is_certain_to_be_late_is_refused_by_the_speed_of_several_batches(batches, refused):
+    async def scenario(queue, model):
+        for _ in range(batches):
+            await queue.submit(["slow"], [1])
+            assert model.started.acquire(timeout=30)
+        first = await busy(queue, model)
+        waiting = submit(queue, ["a"])
+        await settle()
+        late = submit(queue, ["late"], cost=90)  # 90 x 0.1 s
+        await settle()
+        model.held = False
+        model.go.release()
+        if refused:
+            with pytest.raises(QueueFull, match=r"would take about .* s until .* deadline of 5 s"):
+                await late
+        else:
+            assert await late == ["LATE"]
+        assert await asyncio.gather(first, waiting) == [["FIRST"], ["A"]]
+
+    # A first batch that is slow by itself says nothing of the next ones.
+    run(scenario, Slow(), deadline_seconds=5)
+
+
 def test_what_could_never_be_admitted_is_told_so():
     async def scenario(queue, model):
         with pytest.raises(TooManyTokens, match=r"about 76 tokens.* 75"):
