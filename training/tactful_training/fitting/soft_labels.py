@@ -144,7 +144,11 @@ def of_labels(
 
 
 def precise_sigmoid(z: npt.NDArray[np.floating]) -> Doubles:
-    """Probabilities of logits, float64 of the same shape, so that rounding them is exact."""
+    """Probabilities of logits, float64 of the same shape.
+
+    `tactful.reading.decisions.sigmoid` gives float32: files that are written again would differ in
+    their last digits.
+    """
     chances: Doubles = 1 / (1 + np.exp(-z.astype(np.float64)))
     return chances
 
