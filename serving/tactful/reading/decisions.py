@@ -106,6 +106,30 @@ class Heads:
         """The tasks, in the order of the label axis."""
         return Tasks(tuple(head.task for head in self.heads))
 
+    @cached_property
+    def single(self) -> tuple[slice, ...]:
+        """Where on the label axis the single tasks are."""
+        return tuple(self.tasks.slices[task.name] for task in self.tasks if task.kind == "single")
+
+    @cached_property
+    def slopes(self) -> npt.NDArray[np.float64]:
+        """Slope of each label, ``[L]``."""
+        return np.concatenate([head.slope for head in self.heads], dtype=np.float64)
+
+    @cached_property
+    def intercepts(self) -> npt.NDArray[np.float64]:
+        """Intercept of each label, ``[L]``."""
+        return np.concatenate([head.intercept for head in self.heads], dtype=np.float64)
+
+    @cached_property
+    def thresholds(self) -> Floats:
+        """Threshold of each label, ``[L]``; infinite, never reached, in a single task."""
+        thresholds = np.full(self.tasks.size, np.inf, dtype=np.float32)
+        for head in self.heads:
+            if head.thresholds is not None:
+                thresholds[self.tasks.slices[head.task.name]] = head.thresholds
+        return thresholds
+
     def to_json(self) -> dict[str, Any]:
         """The content of ``labels.json``; `from_json` gives the same float32 values back."""
         return {**self.limits.to_json(), "tasks": [_task_to_json(head) for head in self.heads]}
@@ -170,15 +194,12 @@ def calibrated_scores(logits: Floats, heads: Heads) -> Floats:
     Returns:
         float32 ``[R, L]``; the scores of a single task sum to 1 in each row.
     """
-    scores = np.empty(logits.shape, dtype=np.float32)
-    for head in heads.heads:
-        at = heads.tasks.slices[head.task.name]
-        scaled = head.slope * logits[:, at].astype(np.float64) + head.intercept
-        if head.task.kind == "single":
-            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-            scores[:, at] = powers / powers.sum(axis=1, keepdims=True)
-        else:
-            scores[:, at] = sigmoid(scaled)
+    # All labels at once: with a few replies the number of NumPy's calls is what takes time.
+    scaled = logits * heads.slopes + heads.intercepts
+    scores = sigmoid(scaled)
+    for at in heads.single:
+        powers = np.exp(scaled[:, at] - scaled[:, at].max(axis=1, keepdims=True))
+        scores[:, at] = powers / powers.sum(axis=1, keepdims=True)
     return scores
 
 
@@ -188,14 +209,10 @@ def decide(scores: Floats, heads: Heads) -> npt.NDArray[np.bool_]:
     A multilabel label is decided from its threshold on; of a single task exactly the label with
     the highest score (the first of equals).
     """
-    decisions = np.zeros(scores.shape, dtype=np.bool_)
-    for head in heads.heads:
-        at = heads.tasks.slices[head.task.name]
-        if head.thresholds is None:
-            best = scores[:, at].argmax(axis=1)
-            decisions[np.arange(len(scores)), at.start + best] = True
-        else:
-            decisions[:, at] = scores[:, at] >= head.thresholds
+    decisions: npt.NDArray[np.bool_] = scores >= heads.thresholds
+    for at in heads.single:
+        best = scores[:, at].argmax(axis=1)
+        decisions[np.arange(len(scores)), at.start + best] = True
     return decisions
 
 

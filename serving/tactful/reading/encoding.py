@@ -22,6 +22,8 @@ SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP] of every window
 # Far above any useful model; more is a damaged file and would exhaust the memory.
 MAX_TOKENS = 65_536
 MAX_WINDOWS = 4_096
+# Texts, and characters in all, that are read before the tokenizer's threads would be awake.
+_FEW, _SHORT = 2, 2_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Names by family: BERT, RoBERTa and T5, XLNet.
 _FIRST_TOKENS = ("[CLS]", "<s>", "<cls>")
@@ -172,12 +174,18 @@ class ReplyEncoding:
             pairs = [(reply, None) for reply, _ in pairs]
         texts = [_well_formed(reply) for reply, _ in pairs]
         contexts = [_well_formed(context) for _, context in pairs if context]
-        encodings = self._tokenizer.encode_batch(texts + contexts, add_special_tokens=False)
+        encodings = self._encodings(texts + contexts)
         read = iter(encodings[len(texts) :])
         return [
             self._windows(encoding, len(text), next(read).ids if context else [])
             for encoding, text, (_, context) in zip(encodings, texts, pairs, strict=False)
         ]
+
+    def _encodings(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        if len(texts) <= _FEW and sum(map(len, texts)) <= _SHORT:
+            # Holds Python's lock, hence only what is short.
+            return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        return self._tokenizer.encode_batch(texts, add_special_tokens=False)
 
     def context_begin(self, context: str, window: Window) -> int:
         """First code point of a context that a window holds; the context's length if it holds none.
@@ -220,15 +228,12 @@ class ReplyEncoding:
             truncated = len(starts) > self.limits.max_windows
             starts = starts[: self.limits.max_windows]
         read = min(count, starts[-1] + capacity)
-        ids = np.array(encoding.ids[:read], dtype=np.int64)
-        head = np.array([self._first_id, *context, self._last_id], dtype=np.int64)
-        tail = np.array([self._last_id], dtype=np.int64)
+        head, ids = [self._first_id, *context, self._last_id], encoding.ids
         windows = []
         for start in starts:
             reply = ids[start : start + capacity]
-            windows.append(
-                Window(np.concatenate((head, reply, tail)), len(head), start, len(reply))
-            )
+            input_ids = np.array([*head, *reply, self._last_id], dtype=np.int64)
+            windows.append(Window(input_ids, len(head), start, len(reply)))
         return Encoded(tuple(windows), _ordered(encoding.offsets[:read], characters), truncated)
 
 
@@ -239,9 +244,9 @@ def _well_formed(text: str) -> str:
 def _ordered(offsets: list[tuple[int, int]], characters: int) -> npt.NDArray[np.int32]:
     # Byte-level and normalising tokenizers give several tokens of one character the same pair and
     # may place an empty token at 0; evidence relies on an order that holds for all families.
-    pairs = np.array(offsets, dtype=np.int32).reshape(-1, 2).clip(0, characters)
-    ordered = np.maximum.accumulate(pairs, axis=0)
-    ordered[:, 1] = np.maximum(ordered[:, 0], ordered[:, 1])
+    pairs = np.minimum(np.array(offsets, dtype=np.int32).reshape(-1, 2), characters)
+    ordered: npt.NDArray[np.int32] = np.maximum.accumulate(pairs, axis=0)
+    np.maximum(ordered[:, 0], ordered[:, 1], out=ordered[:, 1])
     return ordered
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
-import numpy.typing as npt
 
 from tactful.reading.decisions import Floats
 from tactful.reading.encoding import Encoded
@@ -34,6 +35,8 @@ _SURE = 1e-4  # probabilities closer to 0 or 1 count as this close
 
 class EvidenceFinder:
     """Finds evidence in one reply; what all labels share is computed once.
+
+    In plain Python, for one call of NumPy takes longer than a loop over the words of most replies.
 
     Args:
         reply: the text.
@@ -62,34 +65,45 @@ class EvidenceFinder:
             (start, end) in code points of the reply, in order, not overlapping; empty only for a
             reply without a token.
         """
-        token_words, known = self._token_words
-        if not len(token_words):
+        scores = [-1.0] * len(self._words)
+        for word, probability in zip(self._token_words, probabilities.tolist(), strict=True):
+            if word >= 0 and probability > scores[word]:
+                scores[word] = probability
+        best = max(scores, default=-1.0)
+        if best < 0:
             return []
-        scores = np.full(len(self._words), -1.0, dtype=np.float32)
-        np.maximum.at(scores, token_words, probabilities[known])
-        passing = (scores >= threshold).nonzero()[0]
-        if len(passing) == 0:
-            best = int(scores.argmax())
-            return [self._trimmed(best, best)]
-        # A stretch ends before a gap, and where its sentence does.
-        apart = passing[1:] - passing[:-1] > _LARGEST_GAP + 1
-        if len(passing) > 1:
-            sentences = self._sentences[passing]
-            apart |= sentences[1:] != sentences[:-1]
-        firsts = np.concatenate(([0], apart.nonzero()[0] + 1))
-        # Never below 0, where float32 scores meet a float64 threshold.
-        margins = np.maximum(_log_odds(scores[passing]) - _log_odds(threshold), 0.0)
-        weights = np.add.reduceat(margins, firsts)
-        heavy = (weights >= _LEAST_SHARE * weights.max()).nonzero()[0].tolist()
-        ends = [*firsts[1:].tolist(), len(passing)]
-        words, starts = passing.tolist(), firsts.tolist()
-        return [self._trimmed(words[starts[at]], words[ends[at] - 1]) for at in heavy]
+        # As a float32, which the probabilities are.
+        threshold = float(np.float32(threshold))
+        passing = [word for word, score in enumerate(scores) if score >= threshold]
+        if not passing:
+            word = scores.index(best)
+            return [self._trimmed(word, word)]
+        least = _log_odds(threshold)
+        stretches: list[tuple[int, int]] = []  # first and last word
+        weights: list[float] = []
+        for word in passing:
+            weight = _log_odds(scores[word]) - least
+            if stretches and self._continues(stretches[-1][1], word):
+                stretches[-1] = (stretches[-1][0], word)
+                weights[-1] += weight
+            else:
+                stretches.append((word, word))
+                weights.append(weight)
+        enough = _LEAST_SHARE * max(weights)
+        heavy = zip(stretches, weights, strict=True)
+        return [self._trimmed(*stretch) for stretch, weight in heavy if weight >= enough]
+
+    def _continues(self, last: int, word: int) -> bool:
+        """Whether a passing word belongs to the stretch that ends with the passing one before."""
+        if word - last > _LARGEST_GAP + 1:
+            return False
+        return self._sentences[word] == self._sentences[last]
 
     @cached_property
-    def _sentences(self) -> npt.NDArray[np.int64]:
+    def _sentences(self) -> list[int]:
         """The number of each word's sentence."""
         reply, words = self._reply, self._words
-        begins = np.zeros(len(words), dtype=np.int64)
+        begins = [False] * len(words)
         word_after = {end: index for index, (_, end) in enumerate(words[:-1], 1)}
         for match in _SENTENCE_END.finditer(reply):  # few words end so, and only they are looked at
             if after := word_after.get(match.end()):
@@ -100,8 +114,8 @@ class EvidenceFinder:
             for match in _LINE_END.finditer(reply):
                 after = bisect(starts, match.start())
                 if 0 < after < len(words):
-                    begins[after] = 1
-        return begins.cumsum()
+                    begins[after] = True
+        return list(accumulate(begins))
 
     @cached_property
     def _words(self) -> list[tuple[int, int]]:
@@ -115,15 +129,18 @@ class EvidenceFinder:
         return words
 
     @cached_property
-    def _token_words(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """The word of each token with a visible character; which tokens have one, ``[n]``."""
-        # By the last character: the tokens of some families begin with the space before a word.
-        last = self._offsets[:, 1].astype(np.int64) - 1
-        words = np.array(self._words, dtype=np.int64).reshape(-1, 2)
-        index = words[:, 0].searchsorted(last, side="right") - 1
-        inside = (index >= 0) & (last >= self._offsets[:, 0])
-        inside[inside] = last[inside] < words[index[inside], 1]
-        return index[inside], inside
+    def _token_words(self) -> list[int]:
+        """The word of each token; -1 for one without a visible character."""
+        words = self._words
+        found, word = [], 0
+        for start, end in self._offsets.tolist():
+            # By the last character: the tokens of some families begin with the space before a word.
+            last = end - 1
+            while word < len(words) and words[word][1] <= last:
+                word += 1
+            visible = last >= start and word < len(words) and words[word][0] <= last
+            found.append(word if visible else -1)
+        return found
 
     def _trimmed(self, first: int, last: int) -> tuple[int, int]:
         start, end = self._words[first][0], self._words[last][1]
@@ -140,10 +157,9 @@ def trimmed(reply: str, start: int, end: int) -> tuple[int, int] | None:
     return start, start + len(kept)
 
 
-def _log_odds(probability: Floats | float) -> npt.NDArray[np.float64]:
-    sure = np.asarray(probability, dtype=np.float64).clip(_SURE, 1 - _SURE)
-    odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
-    return odds
+def _log_odds(probability: float) -> float:
+    sure = min(max(probability, _SURE), 1 - _SURE)
+    return math.log(sure / (1 - sure))
 
 
 def _ends_sentence(word: str, following: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -238,3 +239,25 @@ def test_an_encoding_without_context_reads_the_reply_alone(bundle_parts: dict[st
     [given] = bare.encode([("so sorry", "my parcel is late")])
 
     assert np.array_equal(given.windows[0].input_ids, alone.windows[0].input_ids)
+
+
+def test_other_threads_run_while_a_long_text_is_read(words: ReplyEncoding) -> None:
+    turns, done, begun = 0, threading.Event(), threading.Event()
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not done.wait(0.001):
+            turns += 1
+            begun.set()
+
+    other = threading.Thread(target=take_turns)
+    other.start()
+    try:
+        assert begun.wait(60)
+        before = turns
+        words.encode([("x" * 1_000_000, None)])  # one token: all the time is the tokenizer's
+        taken = turns - before
+    finally:
+        done.set()
+        other.join()
+    assert taken > 20  # one or two where the tokenizer holds Python's lock
