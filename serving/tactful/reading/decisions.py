@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from tactful.reading.encoding import EncodingLimits
 from tactful.reading.tasks import Task, Tasks
 
 Floats = npt.NDArray[np.float32]
+_Array = TypeVar("_Array", bound=npt.NDArray[Any])
 ACTIVATIONS = {"multilabel": "sigmoid", "single": "softmax"}
 _LIMITS_KEYS = tuple(field.name for field in dataclasses.fields(EncodingLimits))
 _TASK_KEYS = ("name", "kind", "activation", "labels")
@@ -32,7 +33,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True, eq=False)
 class TaskHead:
-    """Calibration and thresholds of one task; arrays are float32 ``[labels of the task]``.
+    """Calibration and thresholds of one task; float32 ``[labels of the task]``, not to be changed.
 
     Attributes:
         task: the task.
@@ -60,7 +61,7 @@ class TaskHead:
             values = getattr(self, field)
             if values is None:
                 continue
-            values = np.asarray(values, dtype=np.float32)
+            values = _fixed(np.array(values, dtype=np.float32))
             if values.shape != (len(self.task.labels),):
                 raise ValueError(
                     f"task {self.task.name!r}: {field} must be one number for each of the "
@@ -73,6 +74,12 @@ class TaskHead:
                         f"allowed: {allowed}"
                     )
             object.__setattr__(self, field, values)
+
+
+def _fixed(values: _Array) -> _Array:
+    """Not to be written to: what is computed of it is kept."""
+    values.setflags(write=False)
+    return values
 
 
 _ALLOWED: tuple[tuple[str, str, Callable[[np.float32], Any]], ...] = (
@@ -107,19 +114,14 @@ class Heads:
         return Tasks(tuple(head.task for head in self.heads))
 
     @cached_property
-    def single(self) -> tuple[slice, ...]:
-        """Where on the label axis the single tasks are."""
-        return tuple(self.tasks.slices[task.name] for task in self.tasks if task.kind == "single")
-
-    @cached_property
     def slopes(self) -> npt.NDArray[np.float64]:
         """Slope of each label, ``[L]``."""
-        return np.concatenate([head.slope for head in self.heads], dtype=np.float64)
+        return _fixed(np.concatenate([head.slope for head in self.heads], dtype=np.float64))
 
     @cached_property
     def intercepts(self) -> npt.NDArray[np.float64]:
         """Intercept of each label, ``[L]``."""
-        return np.concatenate([head.intercept for head in self.heads], dtype=np.float64)
+        return _fixed(np.concatenate([head.intercept for head in self.heads], dtype=np.float64))
 
     @cached_property
     def thresholds(self) -> Floats:
@@ -128,7 +130,7 @@ class Heads:
         for head in self.heads:
             if head.thresholds is not None:
                 thresholds[self.tasks.slices[head.task.name]] = head.thresholds
-        return thresholds
+        return _fixed(thresholds)
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``labels.json``; `from_json` gives the same float32 values back."""
@@ -170,10 +172,8 @@ def combine_windows(
         return only
     combined: Floats = window_logits.max(axis=0)
     weights = reply_tokens / reply_tokens.sum()
-    for task in tasks:
-        if task.kind == "single":
-            at = tasks.slices[task.name]
-            combined[at] = weights @ window_logits[:, at]
+    for at in tasks.single_slices:
+        combined[at] = weights @ window_logits[:, at]
     return combined
 
 
@@ -194,10 +194,11 @@ def calibrated_scores(logits: Floats, heads: Heads) -> Floats:
     Returns:
         float32 ``[R, L]``; the scores of a single task sum to 1 in each row.
     """
-    # All labels at once: with a few replies the number of NumPy's calls is what takes time.
+    # All labels at once, those of single tasks for nothing: with a few replies it is the number of
+    # NumPy's calls that takes time.
     scaled = logits * heads.slopes + heads.intercepts
     scores = sigmoid(scaled)
-    for at in heads.single:
+    for at in heads.tasks.single_slices:
         powers = np.exp(scaled[:, at] - scaled[:, at].max(axis=1, keepdims=True))
         scores[:, at] = powers / powers.sum(axis=1, keepdims=True)
     return scores
@@ -210,7 +211,7 @@ def decide(scores: Floats, heads: Heads) -> npt.NDArray[np.bool_]:
     the highest score (the first of equals).
     """
     decisions: npt.NDArray[np.bool_] = scores >= heads.thresholds
-    for at in heads.single:
+    for at in heads.tasks.single_slices:
         best = scores[:, at].argmax(axis=1)
         decisions[np.arange(len(scores)), at.start + best] = True
     return decisions

@@ -22,8 +22,8 @@ SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP] of every window
 # Far above any useful model; more is a damaged file and would exhaust the memory.
 MAX_TOKENS = 65_536
 MAX_WINDOWS = 4_096
-# Texts, and characters in all, that are read before the tokenizer's threads would be awake.
-_FEW, _SHORT = 2, 2_000
+# Up to so many texts and characters, waking the tokenizer's threads takes longer than reading.
+_FEW_TEXTS, _FEW_CHARACTERS = 2, 2_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Names by family: BERT, RoBERTa and T5, XLNet.
 _FIRST_TOKENS = ("[CLS]", "<s>", "<cls>")
@@ -182,8 +182,8 @@ class ReplyEncoding:
         ]
 
     def _encodings(self, texts: list[str]) -> list[tokenizers.Encoding]:
-        if len(texts) <= _FEW and sum(map(len, texts)) <= _SHORT:
-            # Holds Python's lock, hence only what is short.
+        if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
+            # Unlike a batch, this holds Python's lock: another reason to read only short texts so.
             return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
         return self._tokenizer.encode_batch(texts, add_special_tokens=False)
 
@@ -195,7 +195,7 @@ class ReplyEncoding:
             window: the first of the reply that the context belongs to.
         """
         held = window.reply_at - 2  # tokens between [CLS] and [SEP]
-        encoding = self._tokenizer.encode(_well_formed(context), add_special_tokens=False)
+        [encoding] = self._encodings([_well_formed(context)])
         if held == len(encoding):
             return 0
         return int(encoding.offsets[-held][0]) if held else len(context)

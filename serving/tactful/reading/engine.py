@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from itertools import islice
+from itertools import compress, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -273,7 +273,7 @@ def _reading(
         name, names, at = head.task.name, head.task.names, heads.tasks.slices[head.task.name]
         values = [round(value, SCORE_DECIMALS) for value in row_scores[at].tolist()]
         scores[name] = dict(zip(names, values, strict=True))
-        decided = [index for index, is_so in enumerate(decisions[at].tolist()) if is_so]
+        decided = list(compress(range(len(names)), decisions[at].tolist()))
         found: list[list[tuple[int, int]]] = [[] for _ in decided]
         if head.evidence_thresholds is not None:
             columns = output.token_scores[:, at].T[decided]

@@ -58,7 +58,7 @@ class EvidenceFinder:
         evidence.
 
         Args:
-            probabilities: float32 ``[n]``, one for each token.
+            probabilities: float32 ``[n]``, one for each token, finite.
             threshold: least probability of a token that passes.
 
         Returns:
@@ -72,7 +72,7 @@ class EvidenceFinder:
         best = max(scores, default=-1.0)
         if best < 0:
             return []
-        # As a float32, which the probabilities are.
+        # So that a float32 equal to the threshold passes, which in training is a float64.
         threshold = float(np.float32(threshold))
         passing = [word for word, score in enumerate(scores) if score >= threshold]
         if not passing:
@@ -90,8 +90,8 @@ class EvidenceFinder:
                 stretches.append((word, word))
                 weights.append(weight)
         enough = _LEAST_SHARE * max(weights)
-        heavy = zip(stretches, weights, strict=True)
-        return [self._trimmed(*stretch) for stretch, weight in heavy if weight >= enough]
+        weighed = zip(stretches, weights, strict=True)
+        return [self._trimmed(*stretch) for stretch, weight in weighed if weight >= enough]
 
     def _continues(self, last: int, word: int) -> bool:
         """Whether a passing word belongs to the stretch that ends with the passing one before."""
@@ -134,7 +134,8 @@ class EvidenceFinder:
         words = self._words
         found, word = [], 0
         for start, end in self._offsets.tolist():
-            # By the last character: the tokens of some families begin with the space before a word.
+            # By the last character, for the tokens of some families begin with the space before a
+            # word; it never lies before that of an earlier token.
             last = end - 1
             while word < len(words) and words[word][1] <= last:
                 word += 1

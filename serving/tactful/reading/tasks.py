@@ -149,6 +149,11 @@ class Tasks(tuple[Task, ...]):
         return slices
 
     @cached_property
+    def single_slices(self) -> tuple[slice, ...]:
+        """The stretches of the single tasks."""
+        return tuple(self.slices[task.name] for task in self if task.kind == "single")
+
+    @cached_property
     def columns(self) -> dict[tuple[str, str], int]:
         """(task name, label name) to its index on the label axis."""
         pairs = [(task.name, label) for task in self for label in task.labels]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,34 @@ def test_calibration_by_hand() -> None:
 def test_a_score_at_the_threshold_is_decided_and_the_first_of_equals_wins() -> None:
     [decisions] = decide(np.float32([[0.5, 0.69, 0.4, 0.4, 0.2]]), heads())
     assert decisions.tolist() == [True, False, True, False, False]
+    [decisions] = decide(np.float32([[0, 0, 0.2, 1, 1]]), heads())
+    assert decisions.tolist() == [False, False, False, True, False]
+
+
+def test_tasks_in_any_order_are_calibrated_and_decided_as_alone() -> None:
+    many, one = heads().heads
+    other = replace(one, task=replace(ONE, name="other"), slope=np.float32([2, 0.1, 1]))
+    random = np.random.default_rng(0)
+    for order in ((one, other, many), (other, many, one)):
+        together = Heads(order, LIMITS)
+        logits = random.normal(0, 4, (50, together.tasks.size)).astype(np.float32)
+        scores = calibrated_scores(logits, together)
+        decisions = decide(scores, together)
+        for head in order:
+            at, alone = together.tasks.slices[head.task.name], Heads((head,), LIMITS)
+            assert (scores[:, at] == calibrated_scores(logits[:, at], alone)).all()
+            assert (decisions[:, at] == decide(scores[:, at], alone)).all()
+
+
+def test_numbers_of_a_head_cannot_be_changed_behind_what_was_computed_of_them() -> None:
+    given = np.float32([0.5, 0.7])
+    head = TaskHead(MANY, np.float32([2, 1]), np.float32([-1, 0.5]), given)
+    given[0] = 0.9
+    together = Heads((head,), LIMITS)
+    assert together.thresholds.tolist() == np.float32([0.5, 0.7]).tolist()
+    for values in (head.thresholds, together.thresholds, together.slopes, together.intercepts):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 0.9
 
 
 def test_sigmoid_at_the_extremes() -> None:

@@ -70,14 +70,22 @@ def test_weak_stretches_beside_a_strong_one_are_dropped() -> None:
     assert texts(reply, marked) == ["so very sorry", "really sorry"]
 
 
+def test_many_words_that_pass_by_little_outweigh_one_that_passes_by_much() -> None:
+    reply = "we do see how hard that is and yet again sorry"
+    middling = dict.fromkeys(sure("we do see how hard that is"), 0.7)
+    assert texts(reply, {**middling, "sorry": 0.95}) == ["we do see how hard that is"]
+
+
 def test_the_best_word_where_none_passes() -> None:
     assert texts("we are sad, a bit", {"sad": 0.2}) == ["sad"]
+    assert texts("sad and sorry", {"sad": 0.2, "sorry": 0.2}) == ["sad"]  # the first of equals
     assert texts("...", {}) == ["..."]
 
 
-def test_a_threshold_that_is_no_float32_is_kept() -> None:
-    reply = "a b c d"
-    assert texts(reply, {"a": 0.7, "d": 0.7}, threshold=float(np.float32(0.7))) == ["a", "d"]
+@pytest.mark.parametrize("threshold", [0.7, float(np.float32(0.7)), np.float64(0.7)])
+def test_a_probability_at_the_threshold_passes(threshold: float) -> None:
+    assert float(np.float32(0.7)) < 0.7
+    assert texts("a b c d", {"a": 0.7, "d": 0.7}, threshold=threshold) == ["a", "d"]
 
 
 def test_no_token_no_evidence() -> None:
