@@ -77,7 +77,7 @@ class TaskHead:
 
 
 def _fixed(values: _Array) -> _Array:
-    """Not to be written to: what is computed of it is kept."""
+    """The array made read-only, for what is computed of it is kept."""
     values.setflags(write=False)
     return values
 

@@ -181,12 +181,6 @@ class ReplyEncoding:
             for encoding, text, (_, context) in zip(encodings, texts, pairs, strict=False)
         ]
 
-    def _encodings(self, texts: list[str]) -> list[tokenizers.Encoding]:
-        if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
-            # Unlike a batch, this holds Python's lock: another reason to read only short texts so.
-            return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
-        return self._tokenizer.encode_batch(texts, add_special_tokens=False)
-
     def context_begin(self, context: str, window: Window) -> int:
         """First code point of a context that a window holds; the context's length if it holds none.
 
@@ -212,6 +206,12 @@ class ReplyEncoding:
             mask[row, :used] = 1
             types[row, window.reply_at : used] = 1
         return Batch(ids, mask, types)
+
+    def _encodings(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
+            # Unlike a batch, this holds Python's lock: another reason to read only short texts so.
+            return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        return self._tokenizer.encode_batch(texts, add_special_tokens=False)
 
     def _windows(
         self, encoding: tokenizers.Encoding, characters: int, context_ids: list[int]
