@@ -237,9 +237,10 @@ class _Scan:
             return at
         found = re.compile(f"</{name}[^>]{{0,99}}>", re.IGNORECASE).search(self._reply, at)
         if found is None:
-            # Of a script, the rest is script; of another element that is never closed, text.
+            # Of a page's script, the rest is script; of another element that is never closed, or of
+            # a tag that is spoken of ("put the <script> tag last"), text.
             self._never.add(key)
-            return len(self._reply) if name in ("script", "style") else at
+            return len(self._reply) if name in ("script", "style") and self._flows else at
         return found.end()
 
     def _start_tag(self, name: str, attributes: str, opens: int, end: int) -> None:

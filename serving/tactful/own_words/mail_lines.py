@@ -44,9 +44,10 @@ _OUTER = " \t\v\f\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u206
 _QUOTE = re.compile(r">(?!(?:[:;=]['-]?[()DPpO/\\|\[\]]|_<|\.<|=|-))")
 
 _VERB = re.compile(
-    r"\b(?:wrote|writes|schrieb|a écrit|a ecrit|escribió|escribio|ha scritto|escreveu|schreef|skrev"
-    r"|pisze|napisał\(a\)|napisała?|napsal(?:\(a\))?|kirjoitti|yazdı|írta|написала?|пишет)(?!\w)"
-    r"|写道|さんは書きました",
+    r"\b(?:wrote|writes|schrieb|hat am .{4,40} geschrieben|a écrit|a ecrit|escribió|escribio"
+    r"|ha scritto|escreveu|schreef|skrev|pisze|napisał\(a\)|napisała?"
+    r"|napsal(?:\(a\))?|kirjoitti|yazdı|írta|написала?|пишет)(?!\w)"
+    r"|写道|さんは書きました|님이 작성",
     re.IGNORECASE,
 )
 _SAID = re.compile(r"\b(?:wrote|writes|said|asked|says)\s?:$", re.IGNORECASE)
@@ -59,10 +60,16 @@ _DATED = re.compile(
     r"\d{1,4}[-./:年]\s?\d|\b\d{1,2}\b.{0,40}\b\d{4}\b|\b\d{1,2}h\d{2}\b"
     r"|\b\d{1,2}\.? (?:de )?[^\W\d]{3,10}\.?(?:,|\s|$)|[^\W\d]{3,9}\.? \d{1,2}\b"
 )
+# What a program writes of when: "On 3 March our carrier wrote:" is a sentence.
+_STAMP = re.compile(r"\d{1,4}[-./:年h]\s?\d|\b\d{4}\b")
+_PRONOUN = re.compile(r"\b(?:i|you|he|she|we|they) (?:wrote|writes)\b", re.IGNORECASE)
+_QUOTING = re.compile(r"(?:quoting|zitat von|citando|citation de) ", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.\w")
 PLAIN = str.maketrans("\xa0\u202f\u2009’", "   '")
 """Spaces that do not break and curly apostrophes, as French and dates have them, to plain ones."""
 _LONGEST_NAME = 120  # of who wrote, after the verb
+_LONGEST_DATE = 60  # after the verb
+_FEW_WORDS = 4  # of a line that only says who spoke
 _LONGEST_ATTRIBUTION = 300
 _COLONS = ":："
 
@@ -168,12 +175,14 @@ def attribution(lines: Sequence[Line], at: int) -> tuple[int, bool]:
         is a message even without quotation marks.
     """
     words = lines[at].words.translate(PLAIN)
+    if words.startswith("--") and words.endswith("--"):  # "---- On … wrote ----"
+        words = f"{words.strip('- ')}:"
     if not words:
         return 0, False
     if words[-1] in _COLONS:
         if _is_attribution(words):
             return 1, _is_strong(words)
-        return int(len(words) < _LONGEST_NAME and _SAID.search(words) is not None), False
+        return int(len(words.split()) <= _FEW_WORDS and _SAID.search(words) is not None), False
     if not _BEGINS.match(words):
         return 0, False
     for more in (1, 2):
@@ -191,17 +200,26 @@ def _is_attribution(words: str) -> bool:
         return False
     verb = _VERB.search(words)
     address = _ADDRESS.search(words) is not None
-    if verb is None:  # "2024年11月3日 10:32 Jane <jane@example.com>:"
+    if verb is None:  # "2024年11月3日 10:32 Jane <jane@example.com>:", "Quoting Jane <jane@…>:"
         dated = _BEGINS.match(words) is not None and _DATED.search(words) is not None
-        return address and dated and words.endswith((">:", ">："))
+        begins = dated or _QUOTING.match(words) is not None
+        return address and begins and words.endswith((">:", ">："))
     rest = len(words) - verb.end()
     if _BEGINS.match(words):
         return rest <= _LONGEST_NAME
-    return address and rest <= 2
+    if address and rest <= 2:
+        return True
+    # "Rui Costa <rui@example.pt> escreveu no dia 4/03/2025 17:31:", "Jane Doe wrote on 5.3.2025:"
+    before = words[: verb.start()].split()
+    named = address or (0 < len(before) < _FEW_WORDS and not before[-1][0].islower())
+    return named and rest <= _LONGEST_DATE and _STAMP.search(words, verb.start()) is not None
 
 
 def _is_strong(words: str) -> bool:
-    return _DATED.search(words) is not None or _ADDRESS.search(words) is not None
+    """Whether what follows is a message even without quotation marks."""
+    if _ADDRESS.search(words) is not None:
+        return True
+    return _STAMP.search(words) is not None and _PRONOUN.search(words) is None
 
 
 class Headers(NamedTuple):

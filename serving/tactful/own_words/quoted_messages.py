@@ -16,7 +16,7 @@ from tactful.own_words.mail_lines import (
     marks_for_bars,
 )
 from tactful.own_words.ticket_lines import (
-    is_comment_heading,
+    comment_heading,
     is_of_ticket_system,
     is_reply_above,
 )
@@ -78,10 +78,10 @@ def mark_quoted(marks: Marks) -> None:
                 index += 1
         else:
             stop, why = _begins(marks, lines, index, own=own)
-            if why is None and notices and is_comment_heading(lines, index):
+            if why is None and notices and (count := comment_heading(lines, index)):
                 # Newest first: below a notice stands the agent's comment, and then older ones.
                 newest = not headed and (notices[0] < index or not own)
-                stop, why = (index + 2, "markup") if newest else (len(lines), "quoted")
+                stop, why = (index + count, "markup") if newest else (len(lines), "quoted")
                 headed = True
             if why is None:
                 own = own or any(letter.isalnum() for letter in line.words)

@@ -8,37 +8,53 @@ from tactful.own_words.quoted_messages import Marks
 from tactful.own_words.signatures import names_a_sender
 from tactful.own_words.ticket_lines import NOTICE, SERVICE
 
-_FOOTER = re.compile(
+_WHERE = r"(?:\s?[:|•·<(].{0,200}|\s?https?:\S{1,200})?\.?$"  # what links have behind their words
+# What no agent says.
+_CERTAIN = re.compile(
+    r"\bthink before (?:you print|printing)|\bconsider the environment before printing"
+    r"|^\[message clipped\]|^\[quoted text hidden\]|^unsubscribe ?[|•·]|^view request ?[|•·:]"
+    r"|^how would you rate the support you received\?$"  # Zendesk's survey
+    r"|^(?:good, i['’]m satisfied|bad, i['’]m unsatisfied)"
+    r"|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)"
+    rf"(?: (?:in|on|at|online|here)\b[^.!?]{{0,40}}?)?{_WHERE}"
+    rf"|\b(?:{SERVICE})|^powered by \w+(?: \w+)?{_WHERE}|\bpowered by jira\b.{{0,80}}sent you this"
+    r"|^\W{0,3}(?:external|caution|warning)\W{1,3}.{0,20}(?:this )?(?:e-?mail|message)"
+    r" (?:originated|came|is|comes) (?:from )?(?:outside|external)"
+    r"|^\[?external(?: e-?mail| sender)?\]?$"
+    r"|^(?:privacy policy|terms of (?:service|use)|help cent(?:er|re)|contact us)"
+    r"(?: ?[|•·] ?.{0,120})$"
+    rf"|^{NOTICE}(?: by [^.!?]{{1,40}})?\.?"
+    r"(?: +(?:to (?:add|review|view|reopen|update)|you can|(?:please )?reply)\b.*)?$",
+    re.IGNORECASE,
+)
+# What an agent may say as well: a footer where two of them stand together, or as a paragraph of its
+# own below what she wrote.
+_LEGAL = re.compile(
     r"this (?:e-?mail|message|communication"
     r"|transmission)(?: message)?(?:,? \(?(?:and|including|together|with|or|any|all|its|files"
     r"|attachments?|transmitted|it)\b(?:\(s\))?\)?)*,?"
     r" (?:is|are|may be|may contain|contains?|is intended|are intended) (?:\w+ ){0,6}?"
-    r"(?:confidential|privileged|intended|proprietary)"
-    r"|\bconfidentiality (?:notice|note|statement)|\b(?:legal )?disclaimer ?:"
-    r"|\bintended (?:solely|only|exclusively) for (?:the|use)"
+    r"(?=confidential|privileged|proprietary|intended (?:solely|only|exclusively|for)\b)"
+    r"|^\W{0,3}confidentiality (?:notice|note|statement)\b"
+    r"|\bconfidentiality (?:notice|note|statement) ?:"
+    r"|\b(?:legal|e-?mail) disclaimer\b|\bdisclaimer ?:(?= ?(?:this|the|any|views)\b)"
+    r"|\bintended (?:solely|only|exclusively) for (?:use\b|the (?:\w+ ){0,3}?(?:use|attention"
+    r"|addressee|recipient|person|individual|entity|named))"
     r"|\bif you (?:are|were) not the (?:intended|named|correct) (?:recipient|addressee)"
     r"|\b(?:if|should) you (?:\w+ ){0,2}received this (?:e-?mail|message|communication)(?: \w+)?"
-    r" (?:in error|by mistake)|\bthink before (?:you print|printing)"
-    r"|\bconsider the environment before printing"
-    r"|\bregistered in (?:england|scotland|wales|ireland)"
-    r"|\ball rights reserved|(?:©|\(c\)|copyright) ?\d{4}"
-    r"|^\[message clipped\]|^unsubscribe ?[|•·]|^view request ?[|•·]"
-    r"|^how would you rate the support you received\?$"  # Zendesk's survey
-    r"|^(?:good, i['’]m satisfied|bad, i['’]m unsatisfied)"
-    r"|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)\b"
-    rf"|\b(?:{SERVICE})|^powered by \w+"
-    r"|^\W{0,3}(?:external|caution|warning)\W{1,3}.{0,20}(?:this )?(?:e-?mail|message)"
-    r" (?:originated|came|is|comes) (?:from )?(?:outside|external)"
-    r"|^\[?external(?: e-?mail| sender)?\]?$"
+    r" (?:in error|by mistake)\b.{0,80}?\b(?:notify|inform|advise|contact|delete|destroy|return"
+    r"|sender)"
+    r"|\bregistered in (?:england|scotland|wales|ireland)(?: (?:and|&) wales)?,?"
+    r"(?: (?:with|under|as|company|registration|reg|no|number))*\.?:? ?\d"
+    r"|\b(?:company|ltd|limited|plc|llp)\b.{0,40}\bregistered in (?:england|scotland|wales|ireland)"
+    r"|\ball rights reserved|(?:©|copyright)(?: \(c\))? ?\d{4}|^\(c\) ?\d{4}"
+    r"|\bsitz der gesellschaft\b|\bgeschäftsführ(?:er|ung)(?:in|innen)?: |\bhr[ab]:? ?\d{3}"
     r"|\bdiese e-?mail (?:und|enthält|kann|ist).{0,80}vertraulich"
     r"|\bce (?:message|courriel|mail)\b.{0,120}confidentiel"
-    r"|\beste (?:mensaje|correo)\b.{0,120}confidencial"
-    r"|^(?:privacy policy|terms of (?:service|use)|help cent(?:er|re)|contact us)"
-    r"(?: ?[|•·] ?.{0,120})$"
-    rf"|^{NOTICE}",
+    r"|\beste (?:mensaje|correo)\b.{0,120}confidencial",
     re.IGNORECASE,
 )
-# What an agent may say as well: a footer only as a paragraph of its own below what she wrote.
+# Likewise, only so.
 _SOFT = re.compile(
     r"registered (?:office|address) ?:|company (?:registration )?(?:no\b|number)\.? ?:? ?\d"
     r"|.{0,80}\bvat (?:no|number|reg(?:istration)?)\.? ?:? ?(?:no\.? ?)?[a-z]{0,3} ?\d{6}"
@@ -52,27 +68,28 @@ _SOFT = re.compile(
     r"|(?:follow us|connect with us|find us)(?: on)?\b.{0,80}$",
     re.IGNORECASE,
 )
+# What agents ask, too: a survey of the ticket system only below a name.
+_SURVEY = re.compile(
+    r"how did (?:i|we) do\b|was this (?:answer|article|reply|response) helpful\b"
+    r"|(?:please )?rate (?:my|our|this|your)\b",
+    re.IGNORECASE,
+)
 # Each footer has one of these: most lines need no closer look.
 _HINTS = (
-    *("confiden", "privileg", "proprietary", "disclaim", "intended", "addressee", "error"),
-    *("mistake", "printing", "registered", "company", "vat ", "rights reserved", "©", "(c)"),
+    *("confiden", "privileg", "proprietary", "disclaim", "intended", "addressee", "in error"),
+    *("by mistake", "printing", "registered", "company", "vat ", "rights reserved", "©", "(c)"),
     *("copyright", "because", " since", " as ", "unsubscribe", "to stop", "opt out", "zendesk"),
     *("powered by", "scanned", "checked", "sent to", "automatic", "automated", "not reply"),
     *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
-    *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request"),
-    *(
-        "service from",
-        "your ticket",
-        "you print",
-        "outside",
-        "satisfied",
-        "would you rate",
-        "view request",
-        "clipped",
-    ),
+    *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request", "clipped"),
+    *("service from", "your ticket", "you print", "outside", "satisfied", "would you rate"),
+    *("view request", "text hidden", "received this", "gesellschaft", "geschäftsf"),
+    *("hra", "hrb"),
 )
 _SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
 _SHORT = 4  # words of the last line of a signature
+_NEAR = 6  # lines in which the signs of a footer stand together
+_LONGEST_SIGN = 150  # characters of one
 _MOST_OF_SENDER = 4  # lines
 _DECORATION = re.compile(r"[-_=*~—#]{3,}$")
 
@@ -84,9 +101,7 @@ def mark_standing(marks: Marks) -> None:
     while index < len(lines):
         cut = -1
         if marks.is_own(index):
-            cut = _footer(lines[index].words)
-            if cut < 0 and own and _SOFT.match(lines[index].words):
-                cut = 0 if _is_apart(marks, index) or _sender_above(marks, index) < index else -1
+            cut = _footer(marks, index, own=own)
         if cut < 0:
             own = own or marks.is_own(index)
             index += 1
@@ -131,13 +146,46 @@ def _sender_above(marks: Marks, index: int) -> int:
     return first if is_sender else index
 
 
-def _footer(words: str) -> int:
-    """Where in a line a footer begins; -1 for nowhere."""
+def _footer(marks: Marks, index: int, *, own: bool) -> int:
+    """Where in a line a footer begins, of which lines are read above or none; -1 for nowhere."""
+    words = marks.lines[index].words
+    if own and _SURVEY.match(words) and _is_below_name(marks, index):
+        return 0
     lower = words.lower()
     if not any(hint in lower for hint in _HINTS):
         return -1
-    found = _FOOTER.search(words)
-    if found is None:
-        return -1
-    ends = [end.end() for end in _SENTENCE_END.finditer(words, 0, found.start())]
+    if (found := _CERTAIN.search(words)) is not None:
+        return _sentence_at(words, found.start())
+    below = own and (_is_apart(marks, index) or _sender_above(marks, index) < index)
+    near = _near(marks, index)
+    sign = _LEGAL.search(near, 0, len(words) + _LONGEST_SIGN)
+    if sign is not None and sign.start() < len(words):
+        cut = _sentence_at(words, sign.start())
+        if (below and cut == 0) or _LEGAL.search(near, sign.end()) is not None:
+            return cut
+    return 0 if below and _SOFT.match(words) else -1
+
+
+def _near(marks: Marks, index: int) -> str:
+    """A line and the next ones of its paragraph, as one."""
+    words = []
+    for at in range(index, min(index + _NEAR, len(marks.lines))):
+        if not marks.is_own(at):
+            break
+        words.append(marks.lines[at].words)
+    return " ".join(words)
+
+
+def _sentence_at(words: str, place: int) -> int:
+    """Where in a line the sentence begins that holds a place."""
+    ends = [end.end() for end in _SENTENCE_END.finditer(words, 0, place)]
     return ends[-1] if ends else 0
+
+
+def _is_below_name(marks: Marks, index: int) -> bool:
+    """Whether what was written above ends with a few words that are no sentence."""
+    above = index - 1
+    while above > 0 and not marks.lines[above].words:
+        above -= 1
+    words = marks.lines[above].words
+    return not marks.is_own(above) or (len(words.split()) <= _SHORT and words[-1].isalpha())

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from tactful.own_words.mail_lines import PLAIN, Line
 
-NOTICE = r"your (?:request|ticket) \(?#?\w+\)? has been (?:updated|solved|received|closed)"
+NOTICE = (
+    r"your (?:request|ticket) \(?#?\w+\)? has been (?:deemed )?(?:updated|solved|received|closed)"
+)
 """Above the comments, at the beginning of a line."""
 SERVICE = r"this (?:e-?mail|message) is a service from|delivered by zendesk"
 """Below them."""
@@ -43,16 +45,24 @@ def is_of_ticket_system(line: Line) -> bool:
     return is_reply_above(line) or _TICKET.match(line.words) is not None
 
 
-def is_comment_heading(lines: Sequence[Line], at: int) -> bool:
-    """Whether a line and the next, apart from others, say who wrote what follows, and when."""
-    around = [lines[index].words for index in (at - 1, at + 2) if 0 <= index < len(lines)]
-    return (
-        at + 1 < len(lines)
-        and not any(around)
-        and _STAMP.match(lines[at + 1].words.translate(PLAIN)) is not None
-        and _AUTHOR.match(lines[at].words) is not None
+def comment_heading(lines: Sequence[Line], at: int) -> int:
+    """How many lines, apart from others, say who wrote what follows, and when; 0 for none.
+
+    "Ana Silva, Nov 3, 2025, 10:14", or the stamp below the name, with or without a blank line.
+    """
+    author, on_line, when = lines[at].words.translate(PLAIN).partition(", ")
+    last = at
+    if not on_line:
+        below = (index for index in (at + 1, at + 2) if index < len(lines) and lines[index].words)
+        last = next(below, at)
+        when = lines[last].words.translate(PLAIN)
+    around = [lines[index].words for index in (at - 1, last + 1) if 0 <= index < len(lines)]
+    found = (
+        not any(around)
+        and _STAMP.match(when) is not None
+        and _AUTHOR.match(author) is not None
         and not any(
-            word[0].islower() and len(word) > _LONGEST_PARTICLE
-            for word in lines[at].words.split()[1:]
+            word[0].islower() and len(word) > _LONGEST_PARTICLE for word in author.split()[1:]
         )
     )
+    return last + 1 - at if found else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tactful.own_words.mail_lines import Line, lines_of
 
@@ -18,11 +19,12 @@ _DAY = (
 )
 _WHEN = rf"(?:{_DAY}(?:,? at |,? |T))?{_CLOCK}(?: ?z)?"
 _STAMPED = re.compile(rf"[\[(<]?{_WHEN}[\])>]?\s?[-–—|:,]?\s*", re.IGNORECASE)
+# "Ed:", "<Ed>", but not "Tools > Rules".
 _SPEAKER = re.compile(
     r"[*_<\[]{0,3}(?P<name>[^\W\d_][\w.'’ -]{0,38}?)[*_]{0,3}"
     r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,40}\])?"
     rf"(?:,? (?:at )?{_WHEN})?(?: (?:says|said|wrote|writes))?\s?"
-    r"(?:[*_]{0,3}\s?[::][*_]{0,3}|[>\]][:>]?)(?:\s+|$)(?P<text>.*)$",
+    r"(?:[*_]{0,3}\s?[::][*_]{0,3}|(?<!\s)[>\]][:>]?)(?:\s+|$)(?P<text>.*)$",
     re.IGNORECASE,
 )
 # "Ana Silva  10:32 AM", "Ana · 3 Nov, 10:32", "Ana Silva (Acme)" above a line of a time alone.
@@ -74,8 +76,12 @@ _FIELDS = frozenset(
     """.split()  # noqa: SIM905
 )
 _UTTERED = re.compile(
-    r"[.!?…][\"')\]]*(?:\s|$)|^(?:hi|hello|hey|yes|no|ok|okay|thanks|thank you)\b", re.I
+    r"[.!?…][\"')\]]*(?:\s|$)"
+    r"|^(?:hi|hello|hey|yes|no|ok|okay|sure|great|please|sorry|thanks|thank you)\b",
+    re.I,
 )
+# What somebody says to somebody, however short.
+_ADDRESSED = re.compile(r"\b(?:i|me|my|you|your|we|us|our)\b|\?|^(?:hi|hello|hey)\b", re.I)
 _ENDED = re.compile(r"[.!?…][\"')\]]*$")
 _SIGNS = (":", "：", "[", "(", " -", " –", " —", ">")  # one of them parts speaker and words
 _LEAST_WORDS, _LEAST_INLINE = 4, 3
@@ -90,7 +96,12 @@ class _Turn:
 
     @property
     def uttered(self) -> bool:
-        return len(self.says.split()) >= _LEAST_WORDS or _UTTERED.search(self.says) is not None
+        long = len(self.says.split()) >= _LEAST_WORDS
+        return long or _UTTERED.search(self.says) is not None or self.addressed
+
+    @property
+    def addressed(self) -> bool:
+        return _ADDRESSED.search(self.says) is not None
 
 
 def speakers_of(text: str) -> tuple[str, ...]:
@@ -135,7 +146,10 @@ def _turn(words: str, lines: Sequence[Line], index: int) -> _Turn | None:
         return _Turn(" ".join(rest.lower().split()), _next(lines, index), stamped=True)
     found = None if stamp else _HEADING.match(words)
     if found is not None and found["name"].lower() not in _FIELDS:
-        return _Turn(" ".join(found["name"].lower().split()), _next(lines, index), stamped=True)
+        says = _next(lines, index)
+        # In a list of times the next line is another of them.
+        says = "" if _HEADING.match(says) else says
+        return _Turn(" ".join(found["name"].lower().split()), says, stamped=True)
     return None
 
 
@@ -147,12 +161,22 @@ def _distinct(turns: Sequence[_Turn]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(turn.speaker for turn in turns))
 
 
+def _takes_turns(turns: Sequence[_Turn]) -> bool:
+    """Whether somebody speaks again after another."""
+    seen: set[str] = set()
+    for before, turn in pairwise(turns):
+        seen.add(before.speaker)
+        if turn.speaker in seen and turn.speaker != before.speaker:
+            return True
+    return False
+
+
 def _by_time(turns: Sequence[_Turn]) -> tuple[str, ...]:
-    """Each turn with its time: two speakers are enough."""
-    speakers = _distinct(
-        [turn for turn in turns if turn.stamped and len(turn.speaker.split()) <= 5]
-    )
-    return speakers if len(speakers) > 1 else ()
+    """Each turn with its time: two speakers are enough, where it is no table of times."""
+    stamped = [turn for turn in turns if turn.stamped and len(turn.speaker.split()) <= 5]
+    speakers = _distinct(stamped)
+    talk = 2 * sum(turn.uttered for turn in stamped) > len(stamped) or _takes_turns(stamped)
+    return speakers if len(speakers) > 1 and talk else ()
 
 
 def _by_role(turns: Sequence[_Turn]) -> tuple[str, ...]:
@@ -181,19 +205,14 @@ def _by_role(turns: Sequence[_Turn]) -> tuple[str, ...]:
 def _by_name(turns: Sequence[_Turn], lines: Sequence[Line]) -> tuple[str, ...]:
     """Names alone, where one of them speaks again after another."""
     talking = [turn for turn in turns if len(turn.speaker.split()) <= 3]
-    order = [turn.speaker for turn in talking]
     speakers = _distinct(talking)
-    again = sum(
-        speaker in order[:index] and speaker != order[index - 1]
-        for index, speaker in enumerate(order)
-        if index > 0
-    )
     filled = sum(bool(line.words) for line in lines)
     spoken = sum(turn.uttered for turn in talking)
     # Two short lines may be a talk too, where nothing else stands in the text.
     if len(turns) == filled == spoken == len(speakers) == 2:
-        return speakers if all(_ENDED.search(turn.says) for turn in talking) else ()
-    if not 2 <= len(speakers) <= 6 or again == 0:
+        said = all(_ENDED.search(turn.says) and turn.addressed for turn in talking)
+        return speakers if said else ()
+    if not 2 <= len(speakers) <= 6 or not _takes_turns(talking):
         return ()
     return speakers if 2 * len(talking) >= filled and 2 * spoken > len(talking) else ()
 

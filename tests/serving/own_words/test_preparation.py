@@ -17,6 +17,7 @@ from tactful.own_words.traced_text import WHYS, Skipped
 
 CASES = yaml.safe_load(Path(__file__).with_name("reply_cases.yaml").read_text("utf-8"))
 FURTHER = yaml.safe_load(Path(__file__).with_name("further_reply_cases.yaml").read_text("utf-8"))
+BLIND = yaml.safe_load(Path(__file__).with_name("blind_reply_cases.yaml").read_text("utf-8"))
 SHIPPED = Path(__file__).parents[3] / "data_cards" / "support_replies"
 
 
@@ -53,6 +54,30 @@ def test_the_agents_words_are_read_and_no_others(case: dict[str, Any]) -> None:
         if letter.isalnum():
             assert is_own is not is_out, reply
     assert {stretch.why for stretch in stretches} >= set(case.get("why", ()))
+
+
+def as_expected(case: dict[str, Any]) -> bool:
+    reply = case["reply"]
+    try:
+        stretches, text = skipped(reply), left(reply)
+    except InputError as error:
+        return bool(error.code == case.get("error"))
+    out = [any(s.start <= place < s.end for s in stretches) for place in range(len(reply))]
+
+    def is_told(stretch: str) -> bool:
+        at = reply.index(stretch)
+        return all(
+            is_out or letter.isspace() for is_out, letter in zip(out[at:], stretch, strict=False)
+        )
+
+    kept = all(" ".join(stretch.split()) in text for stretch in case.get("keep", ()))
+    told = all(map(is_told, case.get("skip", ())))
+    return "error" not in case and kept and told and not (case.get("same") and stretches)
+
+
+@pytest.mark.parametrize("case", BLIND, ids=lambda case: case["name"])
+def test_replies_of_somebody_who_had_not_read_the_code(case: dict[str, Any]) -> None:
+    assert as_expected(case) is not ("missed" in case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -139,10 +164,62 @@ def test_the_shipped_replies_are_read_as_they_stand() -> None:
         "Please send it to:\n\nVolta Returns\n12 Main Street\nSpringfield, IL 62701",
         "It's booked.\n--\nI'm sorry, and thank you for waiting with us all this time.",
         'Hi Tom, on Tuesday you wrote: "the meter is broken". I\'m so sorry, we replace it.',
+        "On 3 March our carrier wrote:\nno such house.\nI'm sorry.",
+        "Our carrier wrote on 3/3/2025:\nno such house.\nI'm sorry.",
+        "On Monday, 3 March 2025, you wrote:\n\nit never came.\n\nI'm sorry about it.",
+        "Sent from my desk while on hold with the carrier",
     ],
 )
 def test_ordinary_replies_are_left_alone(reply: str) -> None:
     assert prepare(reply, None) == (reply, None)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The gift card is intended only for the Berlin shop, and I'm sorry about it.",
+        "The discount is only for the person who booked. I'm sorry that it was not clear!",
+        "Powered by two AA batteries, the lamp lasts a month. I hope your son enjoys it!",
+        "Your car is registered in England, so we need form 7. Thank you for your patience!",
+        "I've attached the confidentiality statement you asked for. Thank you!",
+        "If you received this message by mistake, please ignore it. I'm so sorry!",
+        "Your request 48213 has been closed. I'm sorry it took so long.",
+        "View this ticket in your portal and add the photo there. I'm happy to help!",
+        "Manage your preferences under Settings. I'm sorry for the many mails!",
+        "This email is intended to reassure you: nothing was lost. I feel for you.",
+        "We found three: (a) 2022, (b) 2023, (c) 2024. I'm sorry for the muddle.",
+        "Disclaimer: I'm no doctor, but I do feel for you.",
+        "How did I do today? I'd love to hear it!",
+    ],
+)
+@pytest.mark.parametrize("reply", ["{0}", "Hi Ed,\n\n{0}", "It's done, Ed. {0}\n\nBest,\nAna"])
+def test_a_sentence_with_words_of_a_footer_is_read(sentence: str, reply: str) -> None:
+    assert prepare(reply.format(sentence), None) == (reply.format(sentence), None)
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        "This email is confidential. It is intended solely for the addressee. Sorry!",
+        "If you have received this\nemail in error, please notify the sender. Sorry!",
+        "This message is intended only for the person\nnamed above. All rights reserved.",
+    ],
+)
+def test_a_notice_of_two_signs_ends_what_the_agent_says(footer: str) -> None:
+    assert left(f"It's done, Ed.\n\n{footer}") == "It's done, Ed."
+    if "\n" not in footer:
+        assert left(f"It's done, Ed. {footer}") == "It's done, Ed."
+
+
+def test_a_tag_that_is_spoken_of_swallows_nothing() -> None:
+    reply = "I'm sorry. Put the <script> tag right before </body> and reload."
+    assert left(reply) == "I'm sorry. Put the tag right before and reload."
+    assert left(f"<p>It left.</p>{reply}") == "It left. I'm sorry. Put the"
+
+
+def test_a_quotation_takes_no_sentence_above_it_along() -> None:
+    reply = "I understand your anger. Our policy says:\n> no refunds\nBut I'll ask again."
+    assert left(reply) == "I understand your anger. Our policy says: But I'll ask again."
 
 
 SERVICE = "\n\nThis email is a service from Volta Energy. Delivered by Zendesk"

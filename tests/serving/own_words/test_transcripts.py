@@ -32,6 +32,9 @@ TALKS = {
     "iso time": "2025-11-04T09:11:02Z Ana: Hello\n2025-11-04T09:12:02Z Jane: hi",
     "bold, times": "**Tom** (8:15 AM): Where is it?\n**Ana** (8:16 AM): I'm so sorry.",
     "json": '[{"role": "assistant", "content": "So sorry!"}, {"role": "user", "content": "ok"}]',
+    "short, with times": "10:02 Ed: order missing\n10:03 Jo: checking\n10:05 Ed: great",
+    "two short lines with times": "[10:02] Ed: thanks\n[10:03] Jo: sorry",
+    "short, of two": "Ed: I'm so angry\nJo: Hi Ed, I see the fee.\nEd: please remove it\nJo: Done.",
     "german": "Kunde: Wo ist mein Paket? Ich warte.\nMitarbeiter: Es geht heute raus, bis bald.",
 }
 
@@ -63,6 +66,15 @@ def test_a_talk_is_refused_with_what_to_do(classifier: Classifier, talk: str) ->
         "Here is what I found: the parcel is in Porto. Good news: it leaves today.",
         "Support: 9 to 5\nPhone: +44 20 7946 0123",
         "10:32 the parcel left Porto\n11:40 the parcel reached Lisbon",
+        "Opening hours:\nMon 10:00\nTue 11:00",
+        "Doors open 10:00\nShow starts 11:00\nEnjoy, and sorry again!",
+        "Berlin 10:05\nHamburg 12:10\nHave a good trip!",
+        "Parcel 1 (10:05): delivered\nParcel 2 (10:10): delivered\nSo sorry for the wait!",
+        "Pick-up 10:00: Anna\nDrop-off 11:00: Ben",
+        "10:05 London: board the train\n12:40 Paris: change platforms",
+        "Good news: it works!\nBad news: it costs more, sorry.",
+        "Blue: sold out.\nRed: two left.",
+        "Open Tools > Rules.\nOpen File > Options.",
     ],
 )
 def test_one_voice_is_no_talk(reply: str) -> None:
