@@ -12,12 +12,14 @@ _WHERE = r"(?:\s?[:|•·<(].{0,200}|\s?https?:\S{1,200})?\.?$"  # what links ha
 # What no agent says.
 _CERTAIN = re.compile(
     r"\bthink before (?:you print|printing)|\bconsider the environment before printing"
+    r"|\bpensez à l['’]environnement avant d['’]imprimer"
     r"|^\[message clipped\]|^\[quoted text hidden\]|^unsubscribe ?[|•·]|^view request ?[|•·:]"
     r"|^how would you rate the support you received\?$"  # Zendesk's survey
     r"|^(?:good, i['’]m satisfied|bad, i['’]m unsatisfied)"
     r"|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)"
     rf"(?: (?:in|on|at|online|here)\b[^.!?]{{0,40}}?)?{_WHERE}"
-    rf"|\b(?:{SERVICE})|^powered by \w+(?: \w+)?{_WHERE}|\bpowered by jira\b.{{0,80}}sent you this"
+    rf"|\b(?:{SERVICE})|^powered by \w+(?: \w+)?{_WHERE}"
+    r"|^powered by jira service management\b|\bpowered by jira\b.{0,80}sent you this"
     r"|^\W{0,3}(?:external|caution|warning)\W{1,3}.{0,20}(?:this )?(?:e-?mail|message)"
     r" (?:originated|came|is|comes) (?:from )?(?:outside|external)"
     r"|^\[?external(?: e-?mail| sender)?\]?$"
@@ -47,6 +49,7 @@ _LEGAL = re.compile(
     r"|\bregistered in (?:england|scotland|wales|ireland)(?: (?:and|&) wales)?,?"
     r"(?: (?:with|under|as|company|registration|reg|no|number))*\.?:? ?\d"
     r"|\b(?:company|ltd|limited|plc|llp)\b.{0,40}\bregistered in (?:england|scotland|wales|ireland)"
+    r"|\bauthori[sz]ed and regulated by\b|\bregistered office ?:"
     r"|\ball rights reserved|(?:©|copyright)(?: \(c\))? ?\d{4}|^\(c\) ?\d{4}"
     r"|\bsitz der gesellschaft\b|\bgeschäftsführ(?:er|ung)(?:in|innen)?: |\bhr[ab]:? ?\d{3}"
     r"|\bdiese e-?mail (?:und|enthält|kann|ist).{0,80}vertraulich"
@@ -68,10 +71,12 @@ _SOFT = re.compile(
     r"|(?:follow us|connect with us|find us)(?: on)?\b.{0,80}$",
     re.IGNORECASE,
 )
-# What agents ask, too: a survey of the ticket system only below a name.
-_SURVEY = re.compile(
+# What agents ask and say, too: the ticket system's only below a name.
+_BELOW_NAME = re.compile(
     r"how did (?:i|we) do\b|was this (?:answer|article|reply|response) helpful\b"
-    r"|(?:please )?rate (?:my|our|this|your)\b",
+    r"|(?:please )?rate (?:my|our|this|your)\b"
+    r"|this (?:case|conversation|request|ticket) (?:was|has been|will be)"
+    r" (?:automatically closed|closed automatically)",
     re.IGNORECASE,
 )
 # Each footer has one of these: most lines need no closer look.
@@ -83,7 +88,15 @@ _HINTS = (
     *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
     *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request", "clipped"),
     *("service from", "your ticket", "you print", "outside", "satisfied", "would you rate"),
-    *("view request", "text hidden", "received this", "gesellschaft", "geschäftsf"),
+    *(
+        "environnement",
+        "regulated by",
+        "view request",
+        "text hidden",
+        "received this",
+        "gesellschaft",
+        "geschäftsf",
+    ),
     *("hra", "hrb"),
 )
 _SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
@@ -149,7 +162,7 @@ def _sender_above(marks: Marks, index: int) -> int:
 def _footer(marks: Marks, index: int, *, own: bool) -> int:
     """Where in a line a footer begins, of which lines are read above or none; -1 for nowhere."""
     words = marks.lines[index].words
-    if own and _SURVEY.match(words) and _is_below_name(marks, index):
+    if own and _BELOW_NAME.match(words) and _is_below_name(marks, index):
         return 0
     lower = words.lower()
     if not any(hint in lower for hint in _HINTS):

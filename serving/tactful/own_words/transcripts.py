@@ -23,7 +23,7 @@ _STAMPED = re.compile(rf"[\[(<]?{_WHEN}[\])>]?\s?[-–—|:,]?\s*", re.IGNORECAS
 _SPEAKER = re.compile(
     r"[*_<\[]{0,3}(?P<name>[^\W\d_][\w.'’ -]{0,38}?)[*_]{0,3}"
     r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,40}\])?"
-    rf"(?:,? (?:at )?{_WHEN})?(?: (?:says|said|wrote|writes))?\s?"
+    rf"(?:,? (?:at )?{_WHEN})?(?P<verb> (?:says|said|wrote|writes))?\s?"
     r"(?:[*_]{0,3}\s?[::][*_]{0,3}|(?<!\s)[>\]][:>]?)(?:\s+|$)(?P<text>.*)$",
     re.IGNORECASE,
 )
@@ -34,6 +34,12 @@ _HEADING = re.compile(
     re.IGNORECASE,
 )
 _TIME_ALONE = re.compile(rf"[\[(]?{_WHEN}[\])]?$", re.IGNORECASE)
+# ServiceNow: "2025-03-03 10:02:11 CET - Ana Silva    Additional comments" above what she says.
+_JOURNAL = re.compile(
+    rf"{_WHEN}(?: [A-Z]{{2,5}})? - (?P<name>[^\t(]{{2,40}}?)(?:\t|\s{{2,9}}|\s?\()"
+    r"(?:additional comments|work notes|comments)\b",
+    re.IGNORECASE,
+)
 _PERSON = re.compile(r"[^\W\d_][\w.'’-]*(?:,? [^\W\d_][\w.'’-]*){0,3}(?: \([^()]{0,40}\))?$")
 
 _ROLES = (
@@ -57,8 +63,17 @@ _INLINE_ROLE = re.compile(
     r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,20}\])?\s?:\s",
     re.IGNORECASE,
 )
-# As programs keep a talk.
-_JSON_ROLE = re.compile(r'"(?:role|speaker|sender|author|from)"\s?:\s?"([^"]{1,40})"')
+# A line of its own above what is said.
+_ROLE_ABOVE = re.compile(
+    rf"^[ \t*_]{{0,9}}(?:{_ROLES})(?: ?\d{{1,6}})?[ \t*_\r]{{0,9}}$", re.I | re.M
+)
+# As programs keep a talk: JSON, and the voices of WebVTT.
+_KEPT_ROLES = (
+    re.compile(r'"(?:role|speaker|sender|author|from)"\s?:\s?"([^"]{1,40})"'),
+    re.compile(r"<v(?:\.[\w.]{1,40})? ([^>]{1,40})>"),
+)
+_CITING = ("i", "we", "you", "my", "our", "your")
+_QUOTATION_MARKS = "\"'“”„‘’«»"
 # What stands before a colon in lists and forms, and is nobody's name.
 _FIELDS = frozenset(
     """
@@ -107,11 +122,11 @@ class _Turn:
 def speakers_of(text: str) -> tuple[str, ...]:
     """The speakers of a talk, in the order in which they first speak; empty for one voice."""
     if not any(sign in text for sign in _SIGNS):
-        return ()
+        return _by_role_above(text)
     lines = lines_of(text)
     turns = list(_turns(lines))
     found = _by_time(turns) or _by_role(turns) or _by_name(turns, lines)
-    return found or _by_inline_role(text) or _by_json_role(text)
+    return found or _by_role_above(text) or _by_inline_role(text) or _by_kept_role(text)
 
 
 def _turns(lines: Sequence[Line]) -> list[_Turn]:
@@ -131,9 +146,13 @@ def _turns(lines: Sequence[Line]) -> list[_Turn]:
 
 
 def _turn(words: str, lines: Sequence[Line], index: int) -> _Turn | None:
+    if (journal := _JOURNAL.match(words)) is not None:
+        return _Turn(journal["name"].lower(), _next(lines, index), stamped=True)
     stamp = _STAMPED.match(words) if words[0] in "[(<" or words[0].isdigit() else None
     rest = words[stamp.end() :] if stamp else words
     found = _SPEAKER.match(rest)
+    if stamp is None and found is not None and _cites(found):
+        return None
     if found is not None and found["name"].lower() not in _FIELDS:
         says = found["text"] or _next(lines, index)
         timed = stamp is not None or re.search(_CLOCK, found[0][: found.start("text")]) is not None
@@ -151,6 +170,13 @@ def _turn(words: str, lines: Sequence[Line], index: int) -> _Turn | None:
         says = "" if _HEADING.match(says) else says
         return _Turn(" ".join(found["name"].lower().split()), says, stamped=True)
     return None
+
+
+def _cites(found: re.Match[str]) -> bool:
+    """Whether a line gives what somebody said in the words of one who writes of it."""
+    if not found["verb"] or not found["text"]:
+        return False
+    return found["text"][0] in _QUOTATION_MARKS or found["name"].lower().split()[0] in _CITING
 
 
 def _next(lines: Sequence[Line], index: int) -> str:
@@ -217,9 +243,25 @@ def _by_name(turns: Sequence[_Turn], lines: Sequence[Line]) -> tuple[str, ...]:
     return speakers if 2 * len(talking) >= filled and 2 * spoken > len(talking) else ()
 
 
-def _by_json_role(text: str) -> tuple[str, ...]:
-    speakers = tuple(dict.fromkeys(name.lower() for name in _JSON_ROLE.findall(text)))
-    return speakers if len(speakers) > 1 else ()
+def _by_role_above(text: str) -> tuple[str, ...]:
+    if len(_ROLE_ABOVE.findall(text)) < _LEAST_INLINE:
+        return ()
+    lines = lines_of(text)
+    turns = [
+        _Turn(line.words.strip("*_ ").lower(), _next(lines, index), stamped=False)
+        for index, line in enumerate(lines)
+        if _ROLE_ABOVE.match(line.words)
+    ]
+    spoken = [turn for turn in turns if turn.uttered]
+    return _distinct(spoken) if _takes_turns(spoken) else ()
+
+
+def _by_kept_role(text: str) -> tuple[str, ...]:
+    for pattern in _KEPT_ROLES:
+        speakers = tuple(dict.fromkeys(name.lower() for name in pattern.findall(text)))
+        if len(speakers) > 1:
+            return speakers
+    return ()
 
 
 def _by_inline_role(text: str) -> tuple[str, ...]:

@@ -211,6 +211,14 @@ def test_a_notice_of_two_signs_ends_what_the_agent_says(footer: str) -> None:
         assert left(f"It's done, Ed. {footer}") == "It's done, Ed."
 
 
+def test_a_tag_in_a_mail_of_lines_takes_no_line_away() -> None:
+    mail = (
+        "Hi Anna,\n\nOn 03.03.2025 09:12, Anna wrote:\n> I am so angry. When?\n\nOn Friday.\n\n{0}"
+    )
+    answer = "> And how do I break the line?\n\nWith <br>, happy to help.\n"
+    assert left(mail.format(answer)) == "Hi Anna, On Friday. With , happy to help."
+
+
 def test_a_tag_that_is_spoken_of_swallows_nothing() -> None:
     reply = "I'm sorry. Put the <script> tag right before </body> and reload."
     assert left(reply) == "I'm sorry. Put the tag right before and reload."

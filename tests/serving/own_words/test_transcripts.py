@@ -35,6 +35,11 @@ TALKS = {
     "short, with times": "10:02 Ed: order missing\n10:03 Jo: checking\n10:05 Ed: great",
     "two short lines with times": "[10:02] Ed: thanks\n[10:03] Jo: sorry",
     "short, of two": "Ed: I'm so angry\nJo: Hi Ed, I see the fee.\nEd: please remove it\nJo: Done.",
+    "roles above": "AGENT\nHello, this is Tom.\n\nCALLER\nHi, it leaks.\n\nAGENT\nI am sorry.",
+    "webvtt": "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\n<v Tom>Good morning.</v>\n\n"
+    "00:00:04.500 --> 00:00:07.000\n<v Anna>Hi Tom, it leaks.</v>",
+    "servicenow": "2025-03-03 10:02:11 CET - Tom Meyer\tAdditional comments\nQuota raised.\n\n"
+    "2025-03-03 09:12:33 CET - Anna Kurz\tAdditional comments\nI am so sorry to nag.",
     "german": "Kunde: Wo ist mein Paket? Ich warte.\nMitarbeiter: Es geht heute raus, bis bald.",
 }
 
@@ -75,6 +80,10 @@ def test_a_talk_is_refused_with_what_to_do(classifier: Classifier, talk: str) ->
         "Good news: it works!\nBad news: it costs more, sorry.",
         "Blue: sold out.\nRed: two left.",
         "Open Tools > Rules.\nOpen File > Options.",
+        'You wrote: "My machine leaks."\nYour colleague said: "It is new."',
+        'You wrote: "Where is it?"\n\nDHL said: "In Mainz."\n\nI am sorry for the wait.',
+        "You said: it leaks at the back.\nOur policy says: two years.",
+        "Client\nAnna Kurz\nAdvisor\nTom Meyer\nClient\nsince 2021",
     ],
 )
 def test_one_voice_is_no_talk(reply: str) -> None:
