@@ -54,8 +54,10 @@ _SIGNS = re.compile(
 _STRUCTURE = re.compile(
     r"<(?:br|p|div|table|tr|li|ul|ol|html|body|blockquote|h[1-6]|hr|pre)\b", re.IGNORECASE
 )
-# A text of lines, in which somebody speaks of tags: a blank line between two without any.
-_LINES = re.compile(r"^[ \t]*[^<\s][^<\n]*\n[ \t\r]{0,20}\n[ \t]*[^<\s][^<\n]*$", re.MULTILINE)
+# Of a plain text in which somebody speaks of tags: a blank line between two without any.
+_PLAIN_LINES = re.compile(
+    r"^[ \t]*[^<\s][^<\n]*\n[ \t\r]{0,20}\n[ \t]*[^<\s][^<\n]*$", re.MULTILINE
+)
 _ENTITY = re.compile(
     r"&(?:#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};|(?:nbsp|amp|lt|gt|quot)\b)"
 )
@@ -142,7 +144,7 @@ class _Scan:
         self._signed: list[tuple[int, int]] = []
         self._preformatted = 0
         # Tags alone, without a block among them, do not take the meaning from line breaks.
-        self._flows = _STRUCTURE.search(reply) is not None and not _is_lines(reply)
+        self._flows = _STRUCTURE.search(reply) is not None and not _is_plain(reply)
         self._quotes_matter = True
         self._never: set[str] = set()  # what does not come any more
 
@@ -366,8 +368,8 @@ class _Scan:
         self._newlines += piece.text.count("\n", len(piece.text.rstrip()))
 
 
-def _is_lines(reply: str) -> bool:
-    return not reply.lstrip().startswith("<") and _LINES.search(reply) is not None
+def _is_plain(reply: str) -> bool:
+    return not reply.lstrip().startswith("<") and _PLAIN_LINES.search(reply) is not None
 
 
 def _known(name: str) -> bool:

@@ -61,7 +61,8 @@ _DATED = re.compile(
     r"|\b\d{1,2}\.? (?:de )?[^\W\d]{3,10}\.?(?:,|\s|$)|[^\W\d]{3,9}\.? \d{1,2}\b"
 )
 # What a program writes of when: "On 3 March our carrier wrote:" is a sentence.
-_STAMP = re.compile(r"\d{1,4}[-./:年h]\s?\d|\b\d{4}\b")
+_PROGRAM_DATE = re.compile(r"\d{1,4}[-./:年h]\s?\d|\b\d{4}\b")
+_CLOCK = re.compile(r"\d[:.h]\d\d\b")
 _PRONOUN = re.compile(r"\b(?:i|you|he|she|we|they) (?:wrote|writes)\b", re.IGNORECASE)
 _QUOTING = re.compile(r"(?:quoting|zitat von|citando|citation de) ", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.\w")
@@ -175,7 +176,7 @@ def attribution(lines: Sequence[Line], at: int) -> tuple[int, bool]:
         is a message even without quotation marks.
     """
     words = lines[at].words.translate(PLAIN)
-    if words.startswith("--") and words.endswith("--"):  # "---- On … wrote ----"
+    if words.startswith("---") and words.endswith("---"):  # "---- On … wrote ----"
         words = f"{words.strip('- ')}:"
     if not words:
         return 0, False
@@ -209,17 +210,19 @@ def _is_attribution(words: str) -> bool:
         return rest <= _LONGEST_NAME
     if address and rest <= 2:
         return True
-    # "Rui Costa <rui@example.pt> escreveu no dia 4/03/2025 17:31:", "Jane Doe wrote on 5.3.2025:"
+    # "Rui Costa <rui@example.pt> escreveu no dia 4/03/2025 17:31:"; without an address two names
+    # and the time, "Jane Doe wrote on 5.3.2025 17:31:", for "DHL wrote on 5.3.2025:" is a sentence.
     before = words[: verb.start()].split()
-    named = address or (0 < len(before) < _FEW_WORDS and not before[-1][0].islower())
-    return named and rest <= _LONGEST_DATE and _STAMP.search(words, verb.start()) is not None
+    named = 1 < len(before) < _FEW_WORDS and not before[-1][0].islower()
+    dated = (_PROGRAM_DATE if address else _CLOCK).search(words) is not None
+    return (address or named) and dated and rest <= _LONGEST_DATE
 
 
 def _is_strong(words: str) -> bool:
     """Whether what follows is a message even without quotation marks."""
     if _ADDRESS.search(words) is not None:
         return True
-    return _STAMP.search(words) is not None and _PRONOUN.search(words) is None
+    return _PROGRAM_DATE.search(words) is not None and _PRONOUN.search(words) is None
 
 
 class Headers(NamedTuple):

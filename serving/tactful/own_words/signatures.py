@@ -54,7 +54,7 @@ _FIELD = re.compile(
 _BAR = re.compile(r"\S\s+[|•·⋅]\s+\S")
 _COMPANY = re.compile(
     r"\b(?:ltd|llc|inc|gmbh|corp|plc|limited|pty|s\.?a\.?r?\.?l|b\.v|s\.p\.a|ag|oy|ab|aps|kft"
-    r"|incorporated|corporation)\b\.?,?(?:,? (?-i:[A-ZÀ-Þ])[\w-]{2,20}){0,2}$",
+    r"|incorporated|corporation)\b\.?,?(?:, (?-i:[A-ZÀ-Þ])[\w-]{2,20}){0,2}$",
     re.IGNORECASE,
 )
 _TITLE = re.compile(

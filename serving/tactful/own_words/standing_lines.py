@@ -13,7 +13,13 @@ _WHERE = r"(?:\s?[:|•·<(].{0,200}|\s?https?:\S{1,200})?\.?$"  # what links ha
 _CERTAIN = re.compile(
     r"\bthink before (?:you print|printing)|\bconsider the environment before printing"
     r"|\bpensez à l['’]environnement avant d['’]imprimer"
-    r"|^\[message clipped\]|^\[quoted text hidden\]|^unsubscribe ?[|•·]|^view request ?[|•·:]"
+    r"|^\[message clipped\]|^\[quoted text hidden\]|^unsubscribe ?[|•·]"
+    r"|^view request ?(?:[|•·]|:\s?(?:$|<|https?:))"
+    r"|^\W{0,3}confidentiality (?:notice|note|statement) ?(?:[:.–—-]|$)"
+    r"|\bif you (?:are|were) not the (?:intended|named|correct) (?:recipient|addressee)(?! of)"
+    r"|\bdiese e-?mail (?:und|enthält|kann|ist).{0,80}vertraulich"
+    r"|\bce (?:message|courriel|mail)\b.{0,120}confidentiel"
+    r"|\beste (?:mensaje|correo)\b.{0,120}confidencial"
     r"|^how would you rate the support you received\?$"  # Zendesk's survey
     r"|^(?:good, i['’]m satisfied|bad, i['’]m unsatisfied)"
     r"|^(?:view|manage) (?:this (?:ticket|request)|your (?:email )?preferences)"
@@ -37,12 +43,9 @@ _LEGAL = re.compile(
     r"|attachments?|transmitted|it)\b(?:\(s\))?\)?)*,?"
     r" (?:is|are|may be|may contain|contains?|is intended|are intended) (?:\w+ ){0,6}?"
     r"(?=confidential|privileged|proprietary|intended (?:solely|only|exclusively|for)\b)"
-    r"|^\W{0,3}confidentiality (?:notice|note|statement)\b"
-    r"|\bconfidentiality (?:notice|note|statement) ?:"
     r"|\b(?:legal|e-?mail) disclaimer\b|\bdisclaimer ?:(?= ?(?:this|the|any|views)\b)"
     r"|\bintended (?:solely|only|exclusively) for (?:use\b|the (?:\w+ ){0,3}?(?:use|attention"
     r"|addressee|recipient|person|individual|entity|named))"
-    r"|\bif you (?:are|were) not the (?:intended|named|correct) (?:recipient|addressee)"
     r"|\b(?:if|should) you (?:\w+ ){0,2}received this (?:e-?mail|message|communication)(?: \w+)?"
     r" (?:in error|by mistake)\b.{0,80}?\b(?:notify|inform|advise|contact|delete|destroy|return"
     r"|sender)"
@@ -51,13 +54,10 @@ _LEGAL = re.compile(
     r"|\b(?:company|ltd|limited|plc|llp)\b.{0,40}\bregistered in (?:england|scotland|wales|ireland)"
     r"|\bauthori[sz]ed and regulated by\b|\bregistered office ?:"
     r"|\ball rights reserved|(?:©|copyright)(?: \(c\))? ?\d{4}|^\(c\) ?\d{4}"
-    r"|\bsitz der gesellschaft\b|\bgeschäftsführ(?:er|ung)(?:in|innen)?: |\bhr[ab]:? ?\d{3}"
-    r"|\bdiese e-?mail (?:und|enthält|kann|ist).{0,80}vertraulich"
-    r"|\bce (?:message|courriel|mail)\b.{0,120}confidentiel"
-    r"|\beste (?:mensaje|correo)\b.{0,120}confidencial",
+    r"|\bsitz der gesellschaft\b|\bgeschäftsführ(?:er|ung)(?:in|innen)?: |\bhr[ab]:? ?\d{3}",
     re.IGNORECASE,
 )
-# Likewise, only so.
+# What agents say, too, a footer only as such a paragraph.
 _SOFT = re.compile(
     r"registered (?:office|address) ?:|company (?:registration )?(?:no\b|number)\.? ?:? ?\d"
     r"|.{0,80}\bvat (?:no|number|reg(?:istration)?)\.? ?:? ?(?:no\.? ?)?[a-z]{0,3} ?\d{6}"
@@ -81,9 +81,9 @@ _BELOW_NAME = re.compile(
 )
 # Each footer has one of these: most lines need no closer look.
 _HINTS = (
-    *("confiden", "privileg", "proprietary", "disclaim", "intended", "addressee", "in error"),
-    *("by mistake", "printing", "registered", "company", "vat ", "rights reserved", "©", "(c)"),
-    *("copyright", "because", " since", " as ", "unsubscribe", "to stop", "opt out", "zendesk"),
+    *("confiden", "privileg", "proprietary", "disclaim", "intended", "addressee", "not the "),
+    *("preferences", "printing", "registered", "company", "vat ", "rights reserved", "©", "(c)"),
+    *("copyright", "because", " since", " as", "unsubscribe", "to stop", "opt out", "zendesk"),
     *("powered by", "scanned", "checked", "sent to", "automatic", "automated", "not reply"),
     *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
     *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request", "clipped"),
@@ -100,6 +100,7 @@ _HINTS = (
     *("hra", "hrb"),
 )
 _SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
+_GREETING = re.compile(r"(?:hi|hello|hey|dear|good)\b", re.IGNORECASE)
 _SHORT = 4  # words of the last line of a signature
 _NEAR = 6  # lines in which the signs of a footer stand together
 _LONGEST_SIGN = 150  # characters of one
@@ -167,15 +168,17 @@ def _footer(marks: Marks, index: int, *, own: bool) -> int:
     lower = words.lower()
     if not any(hint in lower for hint in _HINTS):
         return -1
-    if (found := _CERTAIN.search(words)) is not None:
-        return _sentence_at(words, found.start())
+    certain = _CERTAIN.search(words)
+    starts = [] if certain is None else [certain.start()]
     below = own and (_is_apart(marks, index) or _sender_above(marks, index) < index)
     near = _near(marks, index)
     sign = _LEGAL.search(near, 0, len(words) + _LONGEST_SIGN)
     if sign is not None and sign.start() < len(words):
-        cut = _sentence_at(words, sign.start())
-        if (below and cut == 0) or _LEGAL.search(near, sign.end()) is not None:
-            return cut
+        alone = below and _sentence_at(words, sign.start()) == 0
+        if certain or alone or _LEGAL.search(near, sign.end()) is not None:
+            starts.append(sign.start())
+    if starts:
+        return _sentence_at(words, min(starts))
     return 0 if below and _SOFT.match(words) else -1
 
 
@@ -196,9 +199,10 @@ def _sentence_at(words: str, place: int) -> int:
 
 
 def _is_below_name(marks: Marks, index: int) -> bool:
-    """Whether what was written above ends with a few words that are no sentence."""
+    """Whether what was written above ends with a few words that are no sentence or greeting."""
     above = index - 1
     while above > 0 and not marks.lines[above].words:
         above -= 1
     words = marks.lines[above].words
-    return not marks.is_own(above) or (len(words.split()) <= _SHORT and words[-1].isalpha())
+    short = len(words.split()) <= _SHORT and words[-1:].isalpha()
+    return short and marks.is_own(above) and _GREETING.match(words) is None

@@ -31,8 +31,10 @@ _STAMP = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_PARTICLE = 3  # of a name: "van", "der"
-# "Priya Nair (Volta Energy)": a name of up to five words, no sentence.
-_AUTHOR = re.compile(r"[^\s,]+(?: [^\s,(]+){0,4}(?: \([^()]{1,40}\))?(?<![.,:;!?])$")
+# "Priya Nair (Volta Energy)": a name of up to five words, no greeting, date or sentence.
+_AUTHOR = re.compile(
+    r"(?!(?i:hi|hello|dear)\b)[^\W\d][^\s,]*(?: [^\s,(]+){0,4}(?: \([^()]{1,40}\))?(?<![.,:;!?])$"
+)
 
 
 def is_reply_above(line: Line) -> bool:
@@ -48,14 +50,18 @@ def is_of_ticket_system(line: Line) -> bool:
 def comment_heading(lines: Sequence[Line], at: int) -> int:
     """How many lines, apart from others, say who wrote what follows, and when; 0 for none.
 
-    "Ana Silva, Nov 3, 2025, 10:14", or the stamp below the name, with or without a blank line.
+    The stamp stands below the name. A name of two words may also have it on its line, "Ana Silva,
+    Nov 3, 2025, 10:14", or below a blank line.
     """
-    author, on_line, when = lines[at].words.translate(PLAIN).partition(", ")
+    author, _, when = lines[at].words.translate(PLAIN).partition(", ")
     last = at
-    if not on_line:
+    if _STAMP.match(when) is None:
+        author = lines[at].words
         below = (index for index in (at + 1, at + 2) if index < len(lines) and lines[index].words)
         last = next(below, at)
         when = lines[last].words.translate(PLAIN)
+    if last != at + 1 and " " not in author:
+        return 0
     around = [lines[index].words for index in (at - 1, last + 1) if 0 <= index < len(lines)]
     found = (
         not any(around)

@@ -19,12 +19,11 @@ _DAY = (
 )
 _WHEN = rf"(?:{_DAY}(?:,? at |,? |T))?{_CLOCK}(?: ?z)?"
 _STAMPED = re.compile(rf"[\[(<]?{_WHEN}[\])>]?\s?[-–—|:,]?\s*", re.IGNORECASE)
-# "Ed:", "<Ed>", but not "Tools > Rules".
 _SPEAKER = re.compile(
     r"[*_<\[]{0,3}(?P<name>[^\W\d_][\w.'’ -]{0,38}?)[*_]{0,3}"
     r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,40}\])?"
     rf"(?:,? (?:at )?{_WHEN})?(?P<verb> (?:says|said|wrote|writes))?\s?"
-    r"(?:[*_]{0,3}\s?[::][*_]{0,3}|(?<!\s)[>\]][:>]?)(?:\s+|$)(?P<text>.*)$",
+    r"(?:[*_]{0,3}\s?[::][*_]{0,3}|[>\]][:>]?)(?:\s+|$)(?P<text>.*)$",
     re.IGNORECASE,
 )
 # "Ana Silva  10:32 AM", "Ana · 3 Nov, 10:32", "Ana Silva (Acme)" above a line of a time alone.
@@ -63,17 +62,12 @@ _INLINE_ROLE = re.compile(
     r"(?: ?\([^()]{0,40}\)| ?\[[^\]]{0,20}\])?\s?:\s",
     re.IGNORECASE,
 )
-# A line of its own above what is said.
-_ROLE_ABOVE = re.compile(
-    rf"^[ \t*_]{{0,9}}(?:{_ROLES})(?: ?\d{{1,6}})?[ \t*_\r]{{0,9}}$", re.I | re.M
-)
 # As programs keep a talk: JSON, and the voices of WebVTT.
 _KEPT_ROLES = (
     re.compile(r'"(?:role|speaker|sender|author|from)"\s?:\s?"([^"]{1,40})"'),
-    re.compile(r"<v(?:\.[\w.]{1,40})? ([^>]{1,40})>"),
+    re.compile(r"<v(?:\.[\w.]{1,40})? ([^\W\d][^>]{0,40})>"),
 )
 _CITING = ("i", "we", "you", "my", "our", "your")
-_QUOTATION_MARKS = "\"'“”„‘’«»"
 # What stands before a colon in lists and forms, and is nobody's name.
 _FIELDS = frozenset(
     """
@@ -100,6 +94,7 @@ _ADDRESSED = re.compile(r"\b(?:i|me|my|you|your|we|us|our)\b|\?|^(?:hi|hello|hey
 _ENDED = re.compile(r"[.!?…][\"')\]]*$")
 _SIGNS = (":", "：", "[", "(", " -", " –", " —", ">")  # one of them parts speaker and words
 _LEAST_WORDS, _LEAST_INLINE = 4, 3
+_LONGEST_ROLE = 50
 _LONGEST = 160  # characters of a line in which a speaker is looked for
 
 
@@ -111,8 +106,7 @@ class _Turn:
 
     @property
     def uttered(self) -> bool:
-        long = len(self.says.split()) >= _LEAST_WORDS
-        return long or _UTTERED.search(self.says) is not None or self.addressed
+        return len(self.says.split()) >= _LEAST_WORDS or _UTTERED.search(self.says) is not None
 
     @property
     def addressed(self) -> bool:
@@ -121,12 +115,12 @@ class _Turn:
 
 def speakers_of(text: str) -> tuple[str, ...]:
     """The speakers of a talk, in the order in which they first speak; empty for one voice."""
-    if not any(sign in text for sign in _SIGNS):
-        return _by_role_above(text)
     lines = lines_of(text)
+    if not any(sign in text for sign in _SIGNS):
+        return _by_role_above(lines)
     turns = list(_turns(lines))
-    found = _by_time(turns) or _by_role(turns) or _by_name(turns, lines)
-    return found or _by_role_above(text) or _by_inline_role(text) or _by_kept_role(text)
+    found = _by_time(turns) or _by_role(turns) or _by_name(turns, lines) or _by_role_above(lines)
+    return found or _by_inline_role(text) or _by_kept_role(text)
 
 
 def _turns(lines: Sequence[Line]) -> list[_Turn]:
@@ -173,10 +167,9 @@ def _turn(words: str, lines: Sequence[Line], index: int) -> _Turn | None:
 
 
 def _cites(found: re.Match[str]) -> bool:
-    """Whether a line gives what somebody said in the words of one who writes of it."""
-    if not found["verb"] or not found["text"]:
-        return False
-    return found["text"][0] in _QUOTATION_MARKS or found["name"].lower().split()[0] in _CITING
+    """Whether a line speaks of what somebody said: "You wrote: …", "Our policy says: …"."""
+    first = found["name"].lower().split()[0]
+    return bool(found["verb"]) and bool(found["text"]) and first in _CITING
 
 
 def _next(lines: Sequence[Line], index: int) -> str:
@@ -201,7 +194,8 @@ def _by_time(turns: Sequence[_Turn]) -> tuple[str, ...]:
     """Each turn with its time: two speakers are enough, where it is no table of times."""
     stamped = [turn for turn in turns if turn.stamped and len(turn.speaker.split()) <= 5]
     speakers = _distinct(stamped)
-    talk = 2 * sum(turn.uttered for turn in stamped) > len(stamped) or _takes_turns(stamped)
+    said = sum(turn.uttered or turn.addressed for turn in stamped)
+    talk = 2 * said > len(stamped) or _takes_turns(stamped)
     return speakers if len(speakers) > 1 and talk else ()
 
 
@@ -233,7 +227,7 @@ def _by_name(turns: Sequence[_Turn], lines: Sequence[Line]) -> tuple[str, ...]:
     talking = [turn for turn in turns if len(turn.speaker.split()) <= 3]
     speakers = _distinct(talking)
     filled = sum(bool(line.words) for line in lines)
-    spoken = sum(turn.uttered for turn in talking)
+    spoken = sum(turn.uttered or turn.addressed for turn in talking)
     # Two short lines may be a talk too, where nothing else stands in the text.
     if len(turns) == filled == spoken == len(speakers) == 2:
         said = all(_ENDED.search(turn.says) and turn.addressed for turn in talking)
@@ -243,14 +237,12 @@ def _by_name(turns: Sequence[_Turn], lines: Sequence[Line]) -> tuple[str, ...]:
     return speakers if 2 * len(talking) >= filled and 2 * spoken > len(talking) else ()
 
 
-def _by_role_above(text: str) -> tuple[str, ...]:
-    if len(_ROLE_ABOVE.findall(text)) < _LEAST_INLINE:
-        return ()
-    lines = lines_of(text)
+def _by_role_above(lines: Sequence[Line]) -> tuple[str, ...]:
+    """What speakers are called, each alone on a line above what is said."""
     turns = [
-        _Turn(line.words.strip("*_ ").lower(), _next(lines, index), stamped=False)
+        _Turn(words.lower(), _next(lines, index), stamped=False)
         for index, line in enumerate(lines)
-        if _ROLE_ABOVE.match(line.words)
+        if len(line.words) <= _LONGEST_ROLE and _ROLE.match(words := line.words.strip("*_ "))
     ]
     spoken = [turn for turn in turns if turn.uttered]
     return _distinct(spoken) if _takes_turns(spoken) else ()

@@ -168,6 +168,16 @@ def test_the_shipped_replies_are_read_as_they_stand() -> None:
         "Our carrier wrote on 3/3/2025:\nno such house.\nI'm sorry.",
         "On Monday, 3 March 2025, you wrote:\n\nit never came.\n\nI'm sorry about it.",
         "Sent from my desk while on hold with the carrier",
+        "DHL wrote on 3/3/2025:\nno such house.\n\nI'm so sorry about it.",
+        "UPS wrote (12.03.2025):\nno such house.\n\nI'm so sorry about it.",
+        f"Tom Reed wrote that the lamp {'of the upper hall ' * 4} broke on 3/3/2025 10:30:\nSorry!",
+        "-- 3 March 2025: what Ana wrote --\nIt leaves today. I'm so sorry.",
+        "View request: I am sorry it took long, it is on the page of orders.",
+        "We support firmware <v 2.1> and <v 2.2>.",
+        "Our new colours:\nBlue, Limited Edition\nRed, Limited Edition",
+        "It ships today.\n\nBest,\nAna\nStock is limited, hurry up",
+        "If you are not the intended recipient of the parcel, I'm sorry: we fetch it.",
+        "Hi Ed\n\nHow did I do today? I'm sorry it took so long!",
     ],
 )
 def test_ordinary_replies_are_left_alone(reply: str) -> None:
@@ -198,6 +208,69 @@ def test_a_sentence_with_words_of_a_footer_is_read(sentence: str, reply: str) ->
 
 
 @pytest.mark.parametrize(
+    ("reply", "own"),
+    [
+        ("{0} I hope it helps. This message is confidential.", "all"),
+        ("{0}\n\nI hope it helps. This message is confidential.", "all"),
+        ("{0}\n\nThis message is confidential. I hope it helps.", "{0}"),
+        ("{0} If you are not the intended recipient, please delete it. Sorry!", "{0}"),
+        ("{0} Confidential:\nThis email is intended only for the named. All rights reserved.",
+         "{0} Confidential:"),
+        ("{0}\nThis message is confidential,\na\nb\nc\nall rights reserved. Sorry!", "{0}"),
+        ("{0}\nThis message is confidential" + 5 * ",\nand so on and on" + "\nall rights reserved",
+         "all"),
+        ("CONFIDENTIALITY NOTICE: for the addressee. Sorry!\n\n{0}", "{0}"),
+        ("{0}\nDiese E-Mail enthält vertrauliche Angaben. Vielen Dank!", "{0}"),
+    ],
+)  # fmt: skip
+def test_one_sign_of_a_legal_notice_is_one_too_few_within_a_paragraph(reply: str, own: str) -> None:
+    given = reply.format("I have asked for it, Ed.")
+    expected = given if own == "all" else own.format("I have asked for it, Ed.")
+    assert left(given) == " ".join(expected.split())
+
+
+def test_a_survey_below_a_quotation_is_the_agents() -> None:
+    assert left("> Where?\n\nHow did we do that? Sorry!") == "How did we do that? Sorry!"
+
+
+@pytest.mark.parametrize(
+    "attribution",
+    [
+        "On Tuesday, November 4, 2025, Tom Reed wrote:",
+        "Jane Ann van Doe wrote on 4.11.2025 10:30:",
+        "Jane van Doe wrote:\n>",
+    ],
+)
+def test_who_wrote_begins_a_message(attribution: str) -> None:
+    reply = f"It leaves today.\n\n{attribution} I'm so sorry, thank you!"
+    if "Jane Ann" in attribution:  # four words before the verb may be a sentence
+        assert prepare(reply, None) == (reply, None)
+    else:
+        assert left(reply.replace(": I'm", ":\n\nI'm")) == "It leaves today."
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "Tuesday, Nov 7, 2025, 10:30 AM",
+        "Installation, Nov 7, 2025, 10:30 AM",
+        "04.11.2025 10:30\n",
+        "04.11.2025 10:30\n\n04.12.2025 10:30",
+    ],
+)
+def test_a_date_in_a_ticket_is_no_comment(comment: str) -> None:
+    reply = f"Hi Tom, done. Your new slot:\n\n{comment}\n\nI'm so sorry!"
+    assert left(reply + SERVICE) == " ".join(reply.split())
+    greeted = "Hi Tom\n\nNov 7, 2025, 10:30 AM\n\nI'm so sorry!"
+    assert left(greeted + SERVICE) == " ".join(greeted.split())
+
+
+def test_a_comma_in_the_company_is_no_end_of_the_name() -> None:
+    older = "Tom Reed (Acme, Inc)\nNov 3, 2025, 8:15 AM\n\nThank you for nothing!"
+    assert left(f"It's done, Tom.\n\n{older}{SERVICE}") == "It's done, Tom."
+
+
+@pytest.mark.parametrize(
     "footer",
     [
         "This email is confidential. It is intended solely for the addressee. Sorry!",
@@ -223,6 +296,11 @@ def test_a_tag_that_is_spoken_of_swallows_nothing() -> None:
     reply = "I'm sorry. Put the <script> tag right before </body> and reload."
     assert left(reply) == "I'm sorry. Put the tag right before and reload."
     assert left(f"<p>It left.</p>{reply}") == "It left. I'm sorry. Put the"
+    assert left("<p>It left.</p><style>p {") == "It left."
+    page = "<p>It\n\nleft\n\ntoday.</p>"
+    read = prepare(page, None)
+    assert isinstance(read, OwnWords)
+    assert "\n" not in read.traced.text.strip()
 
 
 def test_a_quotation_takes_no_sentence_above_it_along() -> None:

@@ -36,6 +36,10 @@ TALKS = {
     "two short lines with times": "[10:02] Ed: thanks\n[10:03] Jo: sorry",
     "short, of two": "Ed: I'm so angry\nJo: Hi Ed, I see the fee.\nEd: please remove it\nJo: Done.",
     "roles above": "AGENT\nHello, this is Tom.\n\nCALLER\nHi, it leaks.\n\nAGENT\nI am sorry.",
+    "roles above, lone returns": "AGENT\rHello, I'm Tom.\rCALLER\rIt leaks.\rAGENT\rI am sorry.",
+    "larger than": "Tom > where is my parcel?\nAna > I'm sorry, it left.\nTom > ok",
+    "wrote": 'Tom wrote: "Where is it?"\nAna wrote: "I\'m sorry."\nTom wrote: "You are useless."',
+    "wrote, with times": "10:02 You wrote: where is it?\n10:03 Ana wrote: on its way.",
     "webvtt": "WEBVTT\n\n00:00:00.000 --> 00:00:04.000\n<v Tom>Good morning.</v>\n\n"
     "00:00:04.500 --> 00:00:07.000\n<v Anna>Hi Tom, it leaks.</v>",
     "servicenow": "2025-03-03 10:02:11 CET - Tom Meyer\tAdditional comments\nQuota raised.\n\n"
@@ -83,6 +87,10 @@ def test_a_talk_is_refused_with_what_to_do(classifier: Classifier, talk: str) ->
         'You wrote: "My machine leaks."\nYour colleague said: "It is new."',
         'You wrote: "Where is it?"\n\nDHL said: "In Mainz."\n\nI am sorry for the wait.',
         "You said: it leaks at the back.\nOur policy says: two years.",
+        "Berlin 10:05\nFrankfurt am Main 11:10\nBad Homburg vor der Höhe 12:10",
+        "Please send me:\nClient: your full name\nContract: your contract number",
+        "Support: call us\nTeam: ask me",
+        "Client\nAnna Kurz, since 2021.\nAdvisor\nTom Meyer, in Leeds.",
         "Client\nAnna Kurz\nAdvisor\nTom Meyer\nClient\nsince 2021",
     ],
 )
