@@ -88,16 +88,8 @@ _HINTS = (
     *("external", "vertraulich", "follow us", "connect with", "find us", "view this", "manage "),
     *("privacy policy", "terms of", "help cent", "contact us", "virus", "your request", "clipped"),
     *("service from", "your ticket", "you print", "outside", "satisfied", "would you rate"),
-    *(
-        "environnement",
-        "regulated by",
-        "view request",
-        "text hidden",
-        "received this",
-        "gesellschaft",
-        "geschäftsf",
-    ),
-    *("hra", "hrb"),
+    *("environnement", "regulated by", "view request", "text hidden", "received this"),
+    *("gesellschaft", "geschäftsf", "hra", "hrb"),
 )
 _SENTENCE_END = re.compile(r"(?<!Ltd)(?<!Inc)(?<!LLC)(?<!\bCo)(?<!\bNo)[.!?…][\"')\]]*\s+")
 _GREETING = re.compile(r"(?:hi|hello|hey|dear|good)\b", re.IGNORECASE)

@@ -112,6 +112,10 @@ class _Turn:
     def addressed(self) -> bool:
         return _ADDRESSED.search(self.says) is not None
 
+    @property
+    def spoken(self) -> bool:
+        return self.uttered or self.addressed
+
 
 def speakers_of(text: str) -> tuple[str, ...]:
     """The speakers of a talk, in the order in which they first speak; empty for one voice."""
@@ -194,7 +198,7 @@ def _by_time(turns: Sequence[_Turn]) -> tuple[str, ...]:
     """Each turn with its time: two speakers are enough, where it is no table of times."""
     stamped = [turn for turn in turns if turn.stamped and len(turn.speaker.split()) <= 5]
     speakers = _distinct(stamped)
-    said = sum(turn.uttered or turn.addressed for turn in stamped)
+    said = sum(turn.spoken for turn in stamped)
     talk = 2 * said > len(stamped) or _takes_turns(stamped)
     return speakers if len(speakers) > 1 and talk else ()
 
@@ -227,7 +231,7 @@ def _by_name(turns: Sequence[_Turn], lines: Sequence[Line]) -> tuple[str, ...]:
     talking = [turn for turn in turns if len(turn.speaker.split()) <= 3]
     speakers = _distinct(talking)
     filled = sum(bool(line.words) for line in lines)
-    spoken = sum(turn.uttered or turn.addressed for turn in talking)
+    spoken = sum(turn.spoken for turn in talking)
     # Two short lines may be a talk too, where nothing else stands in the text.
     if len(turns) == filled == spoken == len(speakers) == 2:
         said = all(_ENDED.search(turn.says) and turn.addressed for turn in talking)
