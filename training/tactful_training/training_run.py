@@ -24,9 +24,14 @@ from tactful_training.evaluation.bundle_evaluation import evaluate_answers, eval
 from tactful_training.evaluation.evaluation_results import Evaluation
 from tactful_training.evaluation.slices import slice_columns
 from tactful_training.fitting.distillation import Distillation
-from tactful_training.fitting.encoder import Attention, load_encoder
+from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.epochs import Epoch, ProgressReport, epoch_line
-from tactful_training.fitting.hardware import choose_precision, device_for_training, prepare_process
+from tactful_training.fitting.hardware import (
+    choose_attention,
+    choose_precision,
+    device_for_training,
+    prepare_process,
+)
 from tactful_training.fitting.losses import Loss
 from tactful_training.fitting.model import LabelAttentionModel, prior_log_odds
 from tactful_training.fitting.onnx_export import check_exportable, export_fitted
@@ -187,8 +192,13 @@ def fit_weights(
         on_epoch: called after each epoch, which is also said.
         console: for progress.
     """
-    # The faster ways of attention do not tell what it looked at.
-    attention: Attention = "eager" if inputs.teacher and config.distill.attention_weight else None
+    device = device_for_training()
+    if work.state.precision is None:
+        work.state.precision = choose_precision(config.training.precision, device)
+        work.save()
+    attention = choose_attention(work.state.precision, device)
+    if inputs.teacher is not None and config.distill.attention_weight:
+        attention = "eager"  # the faster ways do not tell what it looked at
     encoder = load_encoder(inputs.encoder, config.model, attention=attention)
     check_fit(encoder, inputs)
     if inputs.teacher is not None:
@@ -219,13 +229,9 @@ def fit_weights(
         )
     if config.model.freeze_word_embeddings:
         model.freeze_word_embeddings()
-    if work.state.precision is None:
-        work.state.precision = choose_precision(config.training.precision, device_for_training())
-        work.save()
     say(
         console,
-        f"training in {work.state.precision} on {device_for_training().type}, "
-        f"{torch.get_num_threads()} threads",
+        f"training in {work.state.precision} on {device.type}, {torch.get_num_threads()} threads",
     )
 
     def tell(epoch: Epoch) -> None:

@@ -37,6 +37,15 @@ def processor_name(root: Path = Path("/")) -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
+def maker(root: Path = Path("/")) -> str:
+    """Who made the processor, as it says itself: ``AuthenticAMD``, ``GenuineIntel``; or nothing.
+
+    Args:
+        root: where ``proc`` is mounted.
+    """
+    return _cpuinfo(root).get("vendor_id", "")
+
+
 def instructions(root: Path = Path("/"), *, among: Sequence[str] = _FOR_INT8) -> tuple[str, ...]:
     """Those of this processor that int8 results depend on, in Linux's names; elsewhere none.
 

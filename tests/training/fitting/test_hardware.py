@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tactful_training.fitting.hardware import choose_precision
+from tactful_training.fitting.hardware import Precision, choose_attention, choose_precision
 
 CODE = "from tactful_training.fitting.hardware import keep_freed_memory; print(keep_freed_memory())"
 
@@ -38,20 +38,34 @@ def test_what_is_configured_is_taken(wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("made_by", "flags", "expected"),
     [
-        ("sse2 avx2 avx512f avx512_bf16 amx_tile amx_bf16", "bf16"),
-        ("sse2 avx2 avx512f avx512_bf16", "fp32"),
-        ("sse2 avx2", "fp32"),
+        ("GenuineIntel", "sse2 avx2 avx512f avx512_bf16 amx_tile amx_bf16", "bf16"),
+        ("GenuineIntel", "sse2 avx2 avx512f avx512_bf16", "fp32"),
+        ("GenuineIntel", "sse2 avx2", "fp32"),
+        ("AuthenticAMD", "sse2 avx2 avx512f avx512_bf16", "bf16"),
+        ("AuthenticAMD", "sse2 avx2", "fp32"),
     ],
 )
 def test_the_instructions_of_a_processor_choose_not_a_clock(
-    flags: str, expected: str, tmp_path: Path
+    made_by: str, flags: str, expected: str, tmp_path: Path
 ) -> None:
     (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    (tmp_path / "proc" / "cpuinfo").write_text(
+        f"processor\t: 0\nvendor_id\t: {made_by}\nflags\t\t: {flags}\n"
+    )
     assert choose_precision("auto", torch.device("cpu"), tmp_path) == expected
 
 
 def test_without_cpuinfo_training_is_in_fp32(tmp_path: Path) -> None:
     assert choose_precision("auto", torch.device("cpu"), tmp_path) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "expected"),
+    [("bf16", "cpu", "eager"), ("fp32", "cpu", None), ("bf16", "cuda", None)],
+)
+def test_fused_attention_is_left_where_its_gradients_are_slow(
+    precision: Precision, device: str, expected: str | None
+) -> None:
+    assert choose_attention(precision, torch.device(device)) == expected
