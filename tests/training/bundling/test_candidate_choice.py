@@ -7,10 +7,20 @@ from typing import Any
 
 import pytest
 
+from tactful.reading.batches import run_rows
 from tactful.strict_json import canonical_json
-from tactful_training.bundling.candidate_choice import Choice, Measured, Rate, first_as_good
+from tactful_training.bundling.candidate_choice import (
+    Choice,
+    Measured,
+    Rate,
+    choose_candidate,
+    first_as_good,
+)
 from tactful_training.bundling.candidates import Candidate, Parity
 from tactful_training.config.config_schema import Config, QuantisationConfig
+from tactful_training.fitting.model import LabelAttentionModel, torch_forward
+from tactful_training.fitting.onnx_export import Exported
+from tactful_training.fitting.training_inputs import TrainingInputs
 
 PARITY = Parity(1e-6, 2e-6, 48)
 
@@ -133,3 +143,23 @@ def test_candidates_that_failed_are_told(make_config: Callable[..., Config]) -> 
     assert choice.verdicts == ("ships",)
     assert choice.lines()[-1] == "a: cannot be made: no"
     assert choice.to_json()["failed"] == failed
+
+
+def test_one_calibration_serves_all_forms(
+    make_config: Callable[..., Config],
+    inputs: TrainingInputs,
+    model: LabelAttentionModel,
+    exported: bytes,
+) -> None:
+    encoded = [example.encoded for example in inputs.validation]
+    reference = run_rows(encoded, inputs.encoding, torch_forward(model), inputs.tasks)
+    config = make_config(quantisation__candidates=["int8-static-smooth", "int8-dynamic"])
+    trained = Exported(exported, model.encoder.config, reference)
+
+    choice = choose_candidate(config, inputs, trained, say=lambda line: None)
+
+    fp32, *others = choice.measured
+    assert [each.candidate.name for each in others] == ["int8-static-smooth", "int8-dynamic"]
+    assert all(each.heads == fp32.heads for each in others)
+    # What they say is their own.
+    assert all((each.answers.scores != fp32.answers.scores).any() for each in others)

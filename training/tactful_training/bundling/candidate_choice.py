@@ -66,7 +66,7 @@ class Measured:
     Attributes:
         candidate: the graph.
         outputs: what the graph says.
-        heads: calibration and thresholds fitted on that.
+        heads: calibration and thresholds, fitted on what the fp32 graph says.
         readings: what follows, as serving would give it.
         answers: the same as arrays.
         evaluation: of those, without intervals.
@@ -174,6 +174,8 @@ def choose_candidate(
 ) -> Choice:
     """Make the forms that the config names, run each once over the validation split and choose.
 
+    Calibration and thresholds are fitted once, to the fp32 form.
+
     Args:
         config: all settings.
         inputs: what was trained on.
@@ -205,7 +207,7 @@ def choose_candidate(
     failed: dict[str, str] = {}
     for name in config.quantisation.candidates:
         try:
-            measured.append(_measure(build.int8(name), config, inputs, encoded))
+            measured.append(_measure(build.int8(name), config, inputs, encoded, measured[0].heads))
         except ExportError as error:  # one form less to choose from
             failed[name] = str(error)
     rates = _rates([each.candidate for each in measured], inputs, encoded[:_TIMED_REPLIES])
@@ -249,9 +251,21 @@ def first_as_good(
 
 
 def _measure(
-    candidate: Candidate, config: Config, inputs: TrainingInputs, encoded: Sequence[Encoded]
+    candidate: Candidate,
+    config: Config,
+    inputs: TrainingInputs,
+    encoded: Sequence[Encoded],
+    heads: Heads | None = None,
 ) -> Measured:
-    """Run a candidate over the validation split, once, and fit calibration and thresholds to it.
+    """Run a candidate over the validation split, once.
+
+    Args:
+        candidate: the graph.
+        config: all settings.
+        inputs: what was trained on.
+        encoded: the validation split.
+        heads: those of the fp32 graph. A form that says nearly the same needs no others, and the
+            best thresholds jump further between forms than their scores. None: they are fitted.
 
     Raises:
         ExportError: onnxruntime cannot run it.
@@ -261,9 +275,18 @@ def _measure(
     except (ValueError, ModelError) as error:
         raise ExportError(f"the candidate {candidate.name} cannot be run: {error}") from error
     rows = inputs.rows["validation"]
+    heads = heads or _fitted_heads(outputs, config, inputs)
+    pairs = [(row.reply, row.context) for row in rows]
+    readings = list(readings_of(outputs, pairs, heads, candidate.name))
+    answers = answers_of(readings, rows, heads)
+    evaluation = evaluate_answers(answers, resamples=0)
+    return Measured(candidate, outputs, heads, readings, answers, evaluation)
+
+
+def _fitted_heads(outputs: Sequence[RowOutput], config: Config, inputs: TrainingInputs) -> Heads:
     with_evidence = config.loss.evidence_weight > 0
-    heads = calibrate(
-        rows,
+    return calibrate(
+        inputs.rows["validation"],
         outputs,
         inputs.tasks,
         limits=inputs.encoding.limits,
@@ -272,11 +295,6 @@ def _measure(
         prior_shift=config.calibration.prior_shift,
         evidence_tasks=evidence_tasks(inputs.rows["train"]) if with_evidence else (),
     )
-    pairs = [(row.reply, row.context) for row in rows]
-    readings = list(readings_of(outputs, pairs, heads, candidate.name))
-    answers = answers_of(readings, rows, heads)
-    evaluation = evaluate_answers(answers, resamples=0)
-    return Measured(candidate, outputs, heads, readings, answers, evaluation)
 
 
 def _rates(
