@@ -85,7 +85,7 @@ class _Smoother:
             elif maker.op_type == "LayerNormalization" and len(maker.input) == 3:
                 self._divide_norm(maker, products, factors)
             else:
-                self._multiply(name, 1 / factors, products, f"{name}/even")
+                self._multiply(name, np.float32(1) / factors, products, f"{name}/even")
             for node in products:
                 self._scale(node, 1, factors[:, None])
         return self._model
