@@ -55,7 +55,7 @@ def test_the_manifest_says_where_the_model_comes_from(trained: Path) -> None:
 
     measured = manifest["quantisation"]
     names = [each["name"] for each in measured["candidates"]]
-    assert names == ["fp32", "int8-static", "int8-dynamic"]
+    assert names == ["fp32", "int8-static-smooth", "int8-dynamic"]
     assert measured["shipped"] in names
     assert measured["processor"]
     [shipped] = [each for each in measured["candidates"] if each["verdict"] == "ships"]

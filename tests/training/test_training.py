@@ -20,6 +20,8 @@ from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError, ExportError, RunError
 from tactful_training.evaluation.bundle_evaluation import evaluate_classifier
+from tactful_training.fitting.encoder import load_encoder
+from tactful_training.fitting.hardware import device_for_training
 from tactful_training.fitting.resuming import open_work_folder
 from tactful_training.registry.tracked_training import flat_metrics
 from tactful_training.run_summary import choose_samples, print_summary
@@ -163,8 +165,18 @@ def test_the_same_seed_gives_the_same_model(make_config: Make, workplace: Path) 
 
 
 def test_one_task_of_forty_classes_in_bf16(
-    make_config: Make, data_set_writer: Callable[..., Path], workplace: Path
+    make_config: Make,
+    data_set_writer: Callable[..., Path],
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    ways: list[object] = []
+
+    def loaded(*found: Any, **options: Any) -> Any:
+        ways.append(options["attention"])
+        return load_encoder(*found, **options)
+
+    monkeypatch.setattr("tactful_training.training_run.load_encoder", loaded)
     tasks = [{"name": "digit", "kind": "single", "labels": {f"c{n}": "" for n in range(40)}}]
     choice = random.Random(3)
 
@@ -179,6 +191,8 @@ def test_one_task_of_forty_classes_in_bf16(
         make_config(data__folder=folder, training__epochs=1, training__precision="bf16"),
         workplace / "out",
     )
+    # On a processor bf16 trains with plain attention.
+    assert ways == ["eager" if device_for_training().type == "cpu" else None]
     reading = Classifier.load(result.out).classify("it is 7", context="which one ?")
     assert len(reading.scores["digit"]) == 40
     assert reading.digit.evidence == ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -18,7 +19,7 @@ from tactful.reading.session import Session
 from tactful_training.bundling.activations import Calibration
 from tactful_training.bundling.calibration import calibrate
 from tactful_training.bundling.candidates import CandidateBuilder, check_parity
-from tactful_training.bundling.fusion import fuse, mask_where_needed
+from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed
 from tactful_training.bundling.quantisation import as_steps, product_inputs, quantise
 from tactful_training.bundling.smoothing import smooth
 from tactful_training.config.config_schema import Config
@@ -392,6 +393,29 @@ def test_an_uneven_value_of_any_maker_is_multiplied_itself(times: int) -> None:
     assert errors[1] < errors[0] / 2
 
 
+def test_silent_channels_are_no_reason_to_multiply() -> None:
+    model = product()
+    assert smooth(model, {"hidden": np.zeros(256, dtype=np.float32)}) == model
+    channels = np.ones(256, dtype=np.float32)
+    channels[:200] = 0  # most of them: the middle one is silent as well
+    factors = constants(smooth(model, {"hidden": channels}))["hidden/even/factors"]
+    # Should they speak one day, they are a hundred times as large, not many thousand.
+    assert factors.max() / factors.min() < 100
+
+
+def test_a_value_that_others_read_too_is_divided_for_its_products_alone() -> None:
+    model = product()
+    model.graph.node.append(helper.make_node("MatMul", ["hidden", "weights"], ["more"], "kept"))
+    model.graph.output.extend([helper.make_tensor_value_info("more", TensorProto.FLOAT, None)])
+    channels = np.ones(256, dtype=np.float32)
+    channels[3] = 30
+    smoothed = smooth(model, {"hidden": channels}, keep_fp32=["kept"])
+    reads = {node.name: node.input[0] for node in smoothed.graph.node if node.op_type == "MatMul"}
+    assert reads == {"layer.0/dense": "hidden/even", "kept": "hidden"}
+    for ids in ([[9, 10]], [[11]]):
+        np.testing.assert_allclose(run(smoothed, ids), run(model, ids), rtol=1e-3, atol=1e-3)
+
+
 def test_the_mean_error_of_a_product_is_taken_off_by_its_bias() -> None:
     model = product()
     random = np.random.default_rng(3)
@@ -416,6 +440,11 @@ def test_the_smooth_and_the_corrected_form_are_candidates(
     assert operators(builder.int8("int8-static-corrected").content) == static
     # This encoder is even: nothing is spent on it.
     assert operators(builder.int8("int8-static-smooth").content) == static
+    other = replace(builder)
+    vars(other)["fused"] = Fused(uneven(builder.fused.model, inputs), {})
+    smoothed = operators(other.int8("int8-static-smooth").content)
+    assert smoothed - static == {"Mul": LAYERS}
+    assert operators(other.int8("int8-static-corrected").content) == static
     reference = outputs(builder.fp32().content, inputs)
     spread = np.stack([row.logits for row in reference]).std()
     for name in ("int8-static-corrected", "int8-static-smooth"):

@@ -23,7 +23,9 @@ from transformers import (
 
 from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.session import Session
+from tactful_training.bundling.activations import Calibration
 from tactful_training.bundling.candidates import CandidateBuilder, check_parity
+from tactful_training.bundling.smoothing import smooth
 from tactful_training.config.config_schema import Config
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.onnx_export import export_onnx
@@ -97,4 +99,42 @@ def test_another_encoder_or_opset_is_fused_and_quantised(
         [alone], _ = Session(fp32, threads=1)(encoding.collate([window]))
         assert each == pytest.approx(alone, abs=1e-5)
     gaps = [np.abs(a.logits - b.logits).max() for a, b in zip(reference, read(int8), strict=True)]
+    assert 0 < max(gaps) < np.stack([row.logits for row in reference]).std() / 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_encoder_is_evened_out(
+    inputs: TrainingInputs, make_config: Callable[..., Config], family: str
+) -> None:
+    torch.manual_seed(2)
+    model = LabelAttentionModel(FAMILIES[family](), inputs.tasks.size).eval()
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if "LayerNorm.weight" in name or "layer_norm.weight" in name:
+                weights[[3, 17]] *= 30
+    pairs = [(row.reply, row.context) for row in inputs.rows["train"][:40]]
+    config, encoding, tasks = make_config().quantisation, inputs.encoding, inputs.tasks
+    exported = export_onnx(model, opset=17)
+    builder = CandidateBuilder(exported, model.encoder.config, config, pairs, encoding, tasks)
+    graph = builder.fused.model
+    calibration = Calibration(pairs, encoding, tasks)
+
+    def read(content: bytes) -> list[RowOutput]:
+        return run_rows(encoding.encode(pairs), encoding, Session(content, threads=1), tasks)
+
+    largest = calibration.largest(graph)
+    smoothed = smooth(graph, largest)
+    reference = read(graph.SerializeToString())
+    check_parity(reference, read(smoothed.SerializeToString()), tolerance=1e-3)
+    even = calibration.largest(smoothed)
+    assert len(even) == len(largest) == 4 * LAYERS
+    kinds = {name: node.op_type for node in graph.graph.node for name in node.output}
+    attended = [name for name in largest if kinds[name] == "MultiHeadAttention"]
+    assert len(attended) == LAYERS
+    for name in attended:  # divided where it is made, for nothing
+        assert np.std(even[name]) / even[name].mean() < np.std(largest[name]) / largest[name].mean()
+    normed = [node for node in smoothed.graph.node if node.name.endswith("/whole/Mul")]
+    assert len(normed) == 2 * LAYERS
+    found = read(builder.int8("int8-static-smooth").content)
+    gaps = [np.abs(a.logits - b.logits).max() for a, b in zip(reference, found, strict=True)]
     assert 0 < max(gaps) < np.stack([row.logits for row in reference]).std() / 2

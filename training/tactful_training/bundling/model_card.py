@@ -43,8 +43,8 @@ let its labels stand without somebody who reads the reply."""
 _LIMITS = """\
 - Its decisions are wrong as often as the figures above say, rare labels more often than common
   ones, and on replies unlike its training data more often than on the test split.
-- Thresholds and calibration were fitted on the validation split, so figures on that split flatter;
-  those on the test split are the ones to quote.
+- Thresholds and calibration were fitted on the validation split, to the fp32 form, so figures on
+  that split flatter; those on the test split are the ones to quote.
 - Evidence is what the model looked at, marked to resemble what annotators marked. It is not an
   explanation of the reply.
 - What is not the agent's words (quoted messages, signatures, footers, markup, addresses) is left
@@ -82,7 +82,7 @@ class RunRecord:
 
     @property
     def heads(self) -> Heads:
-        """Calibration and thresholds of the form that ships."""
+        """Calibration and thresholds that ship, fitted to the fp32 form."""
         return self.choice.shipped.heads
 
 

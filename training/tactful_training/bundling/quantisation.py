@@ -165,7 +165,7 @@ class _Quantiser:
             output = addition.output[0]
             skipped = {output}
         if values in self._means:
-            bias = self._corrected(values, weights, bias)
+            bias = self._corrected(node, bias)
         self._add(
             "MatMulIntegerToFloat",
             [
@@ -177,8 +177,9 @@ class _Quantiser:
         )
         return skipped
 
-    def _corrected(self, values: str, weights: str, bias: str) -> str:
+    def _corrected(self, node: NodeProto, bias: str) -> str:
         """A bias that takes off the mean error of a product of whole steps."""
+        values, weights = node.input
         exact, rounded = self._means[values]
         steps, scale = (self._constants[f"{weights}/{part}"] for part in ("q", "scale"))
         columns = numpy_helper.to_array(steps).astype(np.float32) * numpy_helper.to_array(scale)
@@ -186,8 +187,10 @@ class _Quantiser:
         corrected = -error
         if bias:
             corrected = corrected + numpy_helper.to_array(self._graph.constants[bias])
-        self._constant(f"{weights}/bias", corrected.astype(np.float32))
-        return f"{weights}/bias"
+        # Not after its weights: other products may share them, and read other values.
+        name = f"{node.output[0]}/bias"
+        self._constant(name, corrected.astype(np.float32))
+        return name
 
     def _activation(self, name: str) -> None:
         if name in self._done:

@@ -35,7 +35,9 @@ UNEVEN = 8.0
 In the default model these are the inputs of all feed-forward layers and of the second products of
 the lower ones (10 to 19 times); the others (2 to 6) lose less by rounding than they do.
 """
-_LEAST = 1e-5
+# Of the largest channel: what calibration replies left silent may speak one day, and must not be
+# multiplied without bounds then.
+_LEAST = 1e-3
 _VALUE = 2  # among the inputs of attention: query, key, value, bias
 _BIAS = 3
 
@@ -75,50 +77,51 @@ class _Smoother:
                 for node in self._graph.users.get(name, [])
                 if self._graph.is_product(node, self._keep) and node.input[0] == name
             ]
-            if maker is None or not products:
+            if maker is None or not products or not channels.any():
                 continue
             factors = self._factors(channels)
-            if maker.op_type == "MultiHeadAttention" and (made := self._values(maker)):
-                self._divide_values(maker, made, factors)
-            elif channels.max() < UNEVEN * np.median(channels):
-                continue
-            elif maker.op_type == "LayerNormalization" and len(maker.input) == 3:
-                self._divide_norm(maker, products, factors)
-            else:
+            others = [
+                node
+                for node in self._graph.users[name]
+                if not any(node is product for product in products)
+            ]
+            uneven = bool(channels.max() > UNEVEN * np.median(channels))
+            if not others and maker.op_type == "MultiHeadAttention" and self._values(maker):
+                self._divide_values(maker, factors)
+            elif (uneven or not others) and _is_whole_norm(maker):
+                self._divide_norm(maker, others, factors)
+            elif uneven:
                 self._multiply(name, np.float32(1) / factors, products, f"{name}/even")
+            else:
+                continue
             for node in products:
                 self._scale(node, 1, factors[:, None])
         return self._model
 
     def _factors(self, channels: Floats) -> Floats:
         """What each channel is divided by."""
-        factors = np.maximum(channels, _LEAST) ** self._strength
-        # Only the relation matters: the middle one stays as it is, so that nothing overflows.
+        factors = np.maximum(channels, _LEAST * channels.max()) ** self._strength
+        # Only the relation matters: their geometric mean is 1, so that nothing overflows.
         even: Floats = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
         return even
 
-    def _divide_norm(self, norm: NodeProto, products: list[NodeProto], factors: Floats) -> None:
+    def _divide_norm(self, norm: NodeProto, others: list[NodeProto], factors: Floats) -> None:
         name = norm.output[0]
-        others = [
-            node
-            for node in self._graph.users[name]
-            if not any(node is product for product in products)
-        ]
         for index in (1, 2):
             self._scale(norm, index, 1 / factors)
         if others:
             self._multiply(name, factors, others, f"{name}/whole")
 
-    def _multiply(self, name: str, factors: Floats, users: list[NodeProto], product: str) -> None:
+    def _multiply(self, name: str, factors: Floats, users: list[NodeProto], result: str) -> None:
         """Let some users of a value take it multiplied."""
-        constant = f"{product}/factors"
+        constant = f"{result}/factors"
         self._model.graph.initializer.append(numpy_helper.from_array(factors, constant))
         for node in users:
             for index, given in enumerate(node.input):
                 if given == name:
-                    node.input[index] = product
-        made_by = [list(node.output)[:1] == [name] for node in self._model.graph.node]
-        multiply = helper.make_node("Mul", [name, constant], [product], f"{product}/Mul")
+                    node.input[index] = result
+        made_by = [name in node.output for node in self._model.graph.node]
+        multiply = helper.make_node("Mul", [name, constant], [result], f"{result}/Mul")
         self._model.graph.node.insert(made_by.index(True) + 1, multiply)
 
     def _values(self, attention: NodeProto) -> NodeProto | None:
@@ -126,10 +129,12 @@ class _Smoother:
         made = self._makers.get(attention.input[_VALUE])
         if made is None or made.op_type != "MatMul" or len(self._graph.users[made.output[0]]) != 1:
             return None
-        constant = self._graph.constants
-        return made if made.input[1] in constant and attention.input[_BIAS] in constant else None
+        constants = self._graph.constants
+        biased = len(attention.input) > _BIAS and attention.input[_BIAS] in constants
+        return made if biased and made.input[1] in constants else None
 
-    def _divide_values(self, attention: NodeProto, made: NodeProto, factors: Floats) -> None:
+    def _divide_values(self, attention: NodeProto, factors: Floats) -> None:
+        made = self._makers[attention.input[_VALUE]]
         self._scale(made, 1, 1 / factors[None, :])
         kept = np.ones(2 * len(factors), dtype=np.float32)  # of queries and keys
         self._scale(attention, _BIAS, np.concatenate([kept, 1 / factors]))
@@ -150,3 +155,8 @@ class _Smoother:
         self._graph.users[name] = [each for each in self._graph.users[name] if each is not node]
         self._graph.users[own], self._graph.constants[own] = [node], tensor
         node.input[index] = own
+
+
+def _is_whole_norm(node: NodeProto) -> bool:
+    """Whether this is a layer norm with weights and a bias."""
+    return node.op_type == "LayerNormalization" and len(node.input) == 3
