@@ -37,7 +37,7 @@ def processor_name(root: Path = Path("/")) -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def maker(root: Path = Path("/")) -> str:
+def vendor(root: Path = Path("/")) -> str:
     """Who made the processor, as it says itself: ``AuthenticAMD``, ``GenuineIntel``; or nothing.
 
     Args:

@@ -10,14 +10,15 @@ from typing import Literal
 
 import torch
 
-from tactful.reading.processor import available_cpus, instructions, maker
+from tactful.reading.processor import available_cpus, instructions, vendor
 from tactful_training.fitting.encoder import Attention
 
 Precision = Literal["fp32", "bf16"]
 
 # What bf16 pays on: matrix units everywhere, vector instructions where they take half the time of
 # fp32's. Intel's take as long, and conversions come on top.
-_MATRIX_UNIT, _VECTORS, _WITH_FAST_VECTORS = "amx_bf16", "avx512_bf16", "AuthenticAMD"
+_MATRIX_UNIT = "amx_bf16"
+_VECTORS, _FAST_VECTORS_BY = "avx512_bf16", "AuthenticAMD"
 # Of glibc's mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _MIB = 2**20
@@ -50,7 +51,7 @@ def choose_precision(
         pays = torch.cuda.is_bf16_supported()
     else:
         known = instructions(root, among=(_MATRIX_UNIT, _VECTORS))
-        pays = _MATRIX_UNIT in known or (_VECTORS in known and maker(root) == _WITH_FAST_VECTORS)
+        pays = _MATRIX_UNIT in known or (_VECTORS in known and vendor(root) == _FAST_VECTORS_BY)
     return "bf16" if pays else "fp32"
 
 
