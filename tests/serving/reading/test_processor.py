@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tactful.reading.processor import available_cpus, maker, processor_name
+from tactful.reading.processor import available_cpus, processor_name, vendor
 
 USABLE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -69,7 +69,7 @@ def test_the_processors_name(tmp_path: Path) -> None:
     assert processor_name(tmp_path / "none")
 
 
-def test_its_maker(tmp_path: Path) -> None:
+def test_its_vendor(tmp_path: Path) -> None:
     write(tmp_path, {"proc/cpuinfo": "processor\t: 0\nvendor_id\t: GenuineIntel\n"})
-    assert maker(tmp_path) == "GenuineIntel"
-    assert maker(tmp_path / "none") == ""
+    assert vendor(tmp_path) == "GenuineIntel"
+    assert vendor(tmp_path / "none") == ""
