@@ -128,9 +128,13 @@ def plot(benchmark: Benchmark, path: Path) -> None:
         third.plot(each.rate, each.quality, "o", color=colours[names.index(name)])
         # Others run the network in fp32, so they share a line: names would cover each other.
         if name.startswith("tactful"):
-            at, offset = (each.rate, each.quality), (0, 7)
             third.annotate(
-                name, at, xytext=offset, textcoords="offset points", fontsize=8, ha="center"
+                name,
+                (each.rate, each.quality),
+                xytext=(0, 7),
+                textcoords="offset points",
+                fontsize=8,
+                ha="center",
             )
     third.set_xscale("log")
     third.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))

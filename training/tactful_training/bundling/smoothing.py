@@ -33,7 +33,7 @@ UNEVEN = 8.0
 """How many times the middle channel the largest one must be for a multiplication of its own.
 
 In the default model these are the inputs of all feed-forward layers and of the second products of
-the lower ones (10 to 19 times); the others (2 to 6) lose less by rounding than they do.
+the lower ones (10 to 19 times); the others (2 to 6 times) lose little by rounding.
 """
 # Of the largest channel: what calibration replies left silent may speak one day, and must not be
 # multiplied without bounds then.
@@ -86,8 +86,9 @@ class _Smoother:
                 if not any(node is product for product in products)
             ]
             uneven = bool(channels.max() > UNEVEN * np.median(channels))
-            if not others and maker.op_type == "MultiHeadAttention" and self._values(maker):
-                self._divide_values(maker, factors)
+            attends = not others and maker.op_type == "MultiHeadAttention"
+            if attends and (made := self._values(maker)):
+                self._divide_values(maker, made, factors)
             elif (uneven or not others) and _is_whole_norm(maker):
                 self._divide_norm(maker, others, factors)
             elif uneven:
@@ -133,8 +134,7 @@ class _Smoother:
         biased = len(attention.input) > _BIAS and attention.input[_BIAS] in constants
         return made if biased and made.input[1] in constants else None
 
-    def _divide_values(self, attention: NodeProto, factors: Floats) -> None:
-        made = self._makers[attention.input[_VALUE]]
+    def _divide_values(self, attention: NodeProto, made: NodeProto, factors: Floats) -> None:
         self._scale(made, 1, 1 / factors[None, :])
         kept = np.ones(2 * len(factors), dtype=np.float32)  # of queries and keys
         self._scale(attention, _BIAS, np.concatenate([kept, 1 / factors]))
