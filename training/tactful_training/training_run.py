@@ -264,16 +264,17 @@ def fit_weights(
 
 
 def learning(inputs: TrainingInputs) -> list[str]:
-    """A line about what is learnt from beside the labels, if anything."""
+    """A line about each source that is learnt from beside the labels."""
+    lines = []
     if inputs.teacher is not None:
         source = inputs.teacher.source
-        return [f"learning from {source.address} as well (weights {source.sha256[:12]})"]
+        lines.append(f"learning from {source.address} as well (weights {source.sha256[:12]})")
     if inputs.soft_labels is not None:
         path, known = inputs.soft_labels.path, inputs.soft_labels.rows
         rows = inputs.rows["train"]
         count = sum(row.id in known for row in rows)
-        return [f"learning from {path} as well: soft labels of {count} of {len(rows)} rows"]
-    return []
+        lines.append(f"learning from {path} as well: soft labels of {count} of {len(rows)} rows")
+    return lines
 
 
 def evaluate(

@@ -12,10 +12,10 @@ from tactful.strict_json import canonical_json
 from tactful_training.bundling.candidate_choice import (
     Choice,
     Measured,
-    Rate,
     choose_candidate,
     first_as_good,
 )
+from tactful_training.bundling.candidate_speed import Rate
 from tactful_training.bundling.candidates import Candidate, Parity
 from tactful_training.config.config_schema import Config, QuantisationConfig
 from tactful_training.fitting.model import LabelAttentionModel, torch_forward

@@ -12,7 +12,8 @@ from huggingface_hub import ModelCard
 
 from tactful.reading.decisions import Heads, TaskHead
 from tactful.reading.encoding import EncodingLimits
-from tactful_training.bundling.candidate_choice import Choice, Measured, Rate
+from tactful_training.bundling.candidate_choice import Choice, Measured
+from tactful_training.bundling.candidate_speed import Rate
 from tactful_training.bundling.candidates import Candidate, Parity
 from tactful_training.bundling.model_card import RunRecord, model_card
 from tactful_training.config.config_schema import Config

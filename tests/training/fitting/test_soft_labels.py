@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def test_a_file_says_what_the_teacher_said(
     assert f"soft labels of {len(rows)} of {len(rows)} rows" in said.getvalue()
     assert "teacher_moves" in said.getvalue()
     manifest = json.loads((result.out / "manifest.json").read_text())
-    assert manifest["distilled_from"] == {"soft_labels": made.name, "sha256": found.sha256}
+    assert manifest["distilled_from"] == {
+        "soft_labels": made.name,
+        "soft_labels_sha256": found.sha256,
+    }
 
 
 def test_the_datas_own_file_is_learnt_from(
@@ -98,9 +102,31 @@ def test_the_datas_own_file_is_learnt_from(
     assert found.soft_labels is not None
     assert found.soft_labels.path == first / SOFT_LABELS
     assert loaded(first, distill__soft_labels="null").learnt_from() is None
+
+    # Beside a teacher the mean of both counts, and the teacher's answer where the file has none.
+    only = loaded(first, distill__teacher=kept, distill__soft_labels="null")
+    assert only.soft_labels is None
+    said = only.soft(tmp_path / "answers")
+    assert said is not None
+    rows = inputs.rows["train"]
+    opposite = [replace(each, logits=-each.logits) for each in soft]
+    write_soft_labels(first / SOFT_LABELS, rows[1:], opposite[1:], inputs.tasks)
     taught = loaded(first, distill__teacher=kept)
-    assert taught.soft_labels is None
-    assert taught.teacher is not None
+    both = taught.soft(tmp_path / "answers")
+    assert both is not None
+    assert both[0] is not None
+    assert said[0] is not None
+    np.testing.assert_array_equal(both[0].logits, said[0].logits)
+    for mean, ours, theirs in zip(both[1:], soft[1:], opposite[1:], strict=True):
+        assert mean is not None
+        expected = (chances(ours.logits) + chances(theirs.logits)) / 2
+        np.testing.assert_allclose(chances(mean.logits), expected, atol=2e-4)
+    learnt = taught.learnt_from()
+    assert learnt is not None
+    assert set(learnt) == {"address", "mlflow_run", "sha256", "soft_labels", "soft_labels_sha256"}
+    identities = [each.identity(make_config()) for each in (only, taught)]
+    assert {"teacher"} == set(identities[0]) & {"teacher", "soft_labels"}
+    assert {"teacher", "soft_labels"} <= set(identities[1])
 
     # Those of one set say nothing of others.
     assert loaded(first, second).learnt_from() is None
@@ -191,12 +217,22 @@ def test_token_scores_find_the_tokens_that_share_their_characters() -> None:
 def test_an_ensemble_speaks_with_the_mean_of_its_probabilities(inputs: TrainingInputs) -> None:
     offsets = np.array([[0, 2]], np.int32)
 
-    def say(first: float, tone: float) -> list[SoftLabels]:
+    def say(first: float, tone: float) -> SoftLabels:
         logits = np.array([first, 0, 0, tone, 0, 0], np.float32)
-        return [SoftLabels(logits, offsets, np.full((1, 6), first, np.float16))]
+        return SoftLabels(logits, offsets, np.full((1, 6), first, np.float16))
 
-    [mean] = mean_of([say(2.0, 3.0), say(-2.0, -1.0)], inputs.tasks)
-    both = [chances(each[0].logits) for each in (say(2.0, 3.0), say(-2.0, -1.0))]
+    mean = mean_of([say(2.0, 3.0), say(-2.0, -1.0)], inputs.tasks)
+    both = [chances(each.logits) for each in (say(2.0, 3.0), say(-2.0, -1.0))]
     np.testing.assert_allclose(chances(mean.logits), np.mean(both, axis=0), atol=1e-4)
     assert mean.token_scores[0, 0] == pytest.approx(0, abs=1e-3)
-    assert mean_of([say(2.0, 1.0)], inputs.tasks)[0].logits[0] == 2.0
+    assert mean_of([say(2.0, 1.0)], inputs.tasks).logits[0] == 2.0
+
+    # Who says nothing of a label, a task or a word has no part in its mean.
+    silent = say(np.nan, -1.0)
+    silent.logits[3:] = np.nan
+    mean = mean_of([say(2.0, 3.0), silent], inputs.tasks)
+    np.testing.assert_allclose(chances(mean.logits), chances(say(2.0, 3.0).logits), atol=1e-4)
+    assert mean.token_scores[0, 0] == pytest.approx(2.0, abs=1e-2)
+    nobody = mean_of([silent, silent], inputs.tasks)
+    assert np.isnan(nobody.logits[[0, 3, 4, 5]]).all()
+    assert np.isnan(nobody.token_scores).all()

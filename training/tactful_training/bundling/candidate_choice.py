@@ -7,21 +7,20 @@ measured for the record, and a form that is surely slower than fp32 is warned of
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tactful.errors import ModelError
-from tactful.reading.batches import Pass, RowOutput, run_rows
+from tactful.reading.batches import RowOutput, run_rows
 from tactful.reading.decisions import Heads
 from tactful.reading.encoding import Encoded
 from tactful.reading.engine import Engine, readings_of
 from tactful.reading.processor import instructions, processor_name
 from tactful.reading.readings import Reading
-from tactful.reading.session import Session, Workers
+from tactful.reading.session import Session
 from tactful_training.bundling.calibration import calibrate
+from tactful_training.bundling.candidate_speed import Rate, measure_rates
 from tactful_training.bundling.candidates import (
     FP32,
     Candidate,
@@ -38,25 +37,7 @@ from tactful_training.evaluation.evidence_metrics import evidence_tasks
 from tactful_training.fitting.onnx_export import Exported
 from tactful_training.fitting.training_inputs import TrainingInputs
 
-# Enough replies for a steady rate in a second, few enough to time a handful of candidates.
-_TIMED_REPLIES = 96
-_ROUNDS = 9
 _SHIPS, _REFERENCE = "ships", "the reference"
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Replies per second, with all threads.
-
-    Attributes:
-        median: of the rounds.
-        low: lower end of its 96% interval: the second slowest of nine rounds.
-        high: upper end: the second fastest.
-    """
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -210,7 +191,7 @@ def choose_candidate(
             measured.append(_measure(build.int8(name), config, inputs, encoded, measured[0].heads))
         except ExportError as error:  # one form less to choose from
             failed[name] = str(error)
-    rates = _rates([each.candidate for each in measured], inputs, encoded[:_TIMED_REPLIES])
+    rates = measure_rates([each.candidate for each in measured], inputs, encoded)
     choice = first_as_good(measured, rates, config.quantisation, parity, failed)
     for line in choice.lines():
         say(line)
@@ -295,25 +276,6 @@ def _fitted_heads(outputs: Sequence[RowOutput], config: Config, inputs: Training
         prior_shift=config.calibration.prior_shift,
         evidence_tasks=evidence_tasks(inputs.rows["train"]) if with_evidence else (),
     )
-
-
-def _rates(
-    candidates: Sequence[Candidate], inputs: TrainingInputs, encoded: Sequence[Encoded]
-) -> list[Rate]:
-    """The speed of each; they take turns, so that a busy moment of the machine hits all alike."""
-    workers = [Workers(candidate.content) for candidate in candidates]
-    rounds: list[list[float]] = [[] for _ in candidates]
-    for turn in range(_ROUNDS + 1):
-        for index, each in enumerate(workers):
-            rows = Pass(encoded, inputs.encoding, inputs.tasks)
-            begin = time.perf_counter()
-            for batch in each.run(rows):
-                batch.result()
-            if turn:  # the first one warms up
-                rounds[index].append(len(encoded) / (time.perf_counter() - begin))
-    ordered = [sorted(each) for each in rounds]
-    # Order statistics of nine independent rounds: the median is outside with 2 x 10 / 2^9 = 4%.
-    return [Rate(statistics.median(each), each[1], each[-2]) for each in ordered]
 
 
 def _too_low(

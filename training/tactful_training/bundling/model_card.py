@@ -309,8 +309,13 @@ def _start(record: RunRecord) -> list[str]:
             "heads of labels that are the same came along."
         )
     if learnt is not None:
-        source = learnt.get("address") or f"the soft labels in {learnt['soft_labels']}"
-        lines.append(f"Learnt from {source} beside the labels, sha256 `{learnt['sha256']}`.")
+        sources = []
+        if "address" in learnt:
+            sources.append(f"{learnt['address']} (sha256 `{learnt['sha256']}`)")
+        if "soft_labels" in learnt:
+            digest = learnt["soft_labels_sha256"]
+            sources.append(f"the soft labels in {learnt['soft_labels']} (sha256 `{digest}`)")
+        lines.append(f"Learnt from {' and '.join(sources)} beside the labels.")
     return lines
 
 

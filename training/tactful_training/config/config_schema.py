@@ -167,10 +167,7 @@ class DistillConfig(_Section):
     teacher_layers: list[Annotated[int, Field(ge=0)]] | None
 
     @model_validator(mode="after")
-    def _one_source(self) -> DistillConfig:
-        named = self.soft_labels not in (None, "auto")
-        if self.teacher is not None and named:
-            raise ValueError("teacher and soft_labels exclude each other; set one of them to null")
+    def _states_have_a_source(self) -> DistillConfig:
         if self.teacher is None and self.reads_states:
             raise ValueError(
                 "hidden_weight and attention_weight need a teacher: soft labels hold no hidden "

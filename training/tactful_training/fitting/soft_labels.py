@@ -103,23 +103,23 @@ class SoftLabels:
         return mapped
 
 
-def mean_of(teachers: Sequence[Sequence[SoftLabels]], tasks: Tasks) -> list[SoftLabels]:
-    """The soft labels of an ensemble: the mean of its members' probabilities.
+def mean_of(teachers: Sequence[SoftLabels], tasks: Tasks) -> SoftLabels:
+    """What an ensemble says of a row: the mean of its members' probabilities.
 
     Args:
-        teachers: for each the same rows, in the same order; token scores are mapped to the tokens
-            of the first one.
+        teachers: what each says, for tokens of its own; who says nothing of a label or a token has
+            no part in its mean.
         tasks: the tasks of the label axis.
+
+    Returns:
+        For the tokens of the first one.
     """
-    means = []
-    for members in zip(*teachers, strict=True):
-        first = members[0]
-        if len(members) > 1:
-            chances = np.mean([each.probabilities(tasks) for each in members], axis=0)
-            words = np.mean([precise_sigmoid(each.at(first.offsets)) for each in members], axis=0)
-            first = SoftLabels.of_probabilities(chances, first.offsets, words, tasks)
-        means.append(first)
-    return means
+    first, *others = teachers
+    if not others:
+        return first
+    chances = _known_mean([each.probabilities(tasks) for each in teachers])
+    words = _known_mean([precise_sigmoid(each.at(first.offsets)) for each in teachers])
+    return SoftLabels.of_probabilities(chances, first.offsets, words, tasks)
 
 
 def of_labels(
@@ -151,6 +151,15 @@ def precise_sigmoid(z: npt.NDArray[np.floating]) -> Doubles:
     """
     chances: Doubles = 1 / (1 + np.exp(-z.astype(np.float64)))
     return chances
+
+
+def _known_mean(values: Sequence[Doubles]) -> Doubles:
+    """Mean over the first axis of what is no NaN; NaN where all are."""
+    table = np.stack(values)
+    known = ~np.isnan(table)
+    with np.errstate(invalid="ignore"):  # 0 / 0: nobody says anything
+        mean: Doubles = np.where(known, table, 0).sum(axis=0) / known.sum(axis=0)
+    return mean
 
 
 def _logits(chances: Doubles, least: float) -> Doubles:

@@ -58,7 +58,8 @@ def soften(config: Config, teachers: Sequence[str], out: Path) -> Softened:
     data = load_sets(config.data)
     rows = data.splits(config.data.allow_missing_tasks, config.data.limit).rows["train"]
     opened = [open_teacher(each, data.tasks, config.encoding.limits) for each in teachers]
-    soft = mean_of([each.read(rows) for each in opened], data.tasks)
+    answers = zip(*(each.read(rows) for each in opened), strict=True)
+    soft = [mean_of(each, data.tasks) for each in answers]
     digests = {each.source.address: each.source.sha256 for each in opened}
     return write(out, rows, soft, data.tasks, digests)
 

@@ -24,7 +24,7 @@ from tactful_training.data.labelled_row import Row, targets
 from tactful_training.errors import DataError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource, find_encoder
 from tactful_training.fitting.soft_label_file import SOFT_LABELS, SoftLabelFile, read_soft_labels
-from tactful_training.fitting.soft_labels import SoftLabels
+from tactful_training.fitting.soft_labels import SoftLabels, mean_of
 from tactful_training.fitting.teacher import Teacher, ask_once, open_teacher
 from tactful_training.fitting.trained_weights import TrainedWeights, read_start
 from tactful_training.fitting.training_batches import Example, encode_rows
@@ -46,7 +46,7 @@ class TrainingInputs:
         encoding: from texts to tokens.
         start: weights of an earlier training to start from; None starts from the encoder alone.
         teacher: what this training learns from beside the labels.
-        soft_labels: or its answers, read from a file; without either, from labels alone.
+        soft_labels: answers of others, read from a file; with a teacher the mean of both counts.
     """
 
     data: JoinedSets
@@ -118,29 +118,35 @@ class TrainingInputs:
         return {"config": digest(config), "encoder": self.encoder.sha256, **others, **data}
 
     def learnt_from(self) -> dict[str, str | None] | None:
-        """The teacher for the manifest, or the file of its answers; None without one."""
+        """The teacher and the file of soft labels for the manifest; None without either."""
+        found: dict[str, str | None] = {}
         if self.teacher is not None:
-            return self.teacher.source.to_json()
+            found |= self.teacher.source.to_json()
         if self.soft_labels is not None:
-            found = self.soft_labels
-            return {"soft_labels": found.path.name, "sha256": found.sha256}
-        return None
+            found["soft_labels"] = self.soft_labels.path.name
+            found["soft_labels_sha256"] = self.soft_labels.sha256
+        return found or None
 
     def soft(self, cache: Path) -> list[SoftLabels | None] | None:
-        """What a teacher says of each training row; None without one.
+        """What is said of each training row beside its labels; None without anybody who says it.
 
         Args:
-            cache: where its answers are kept.
+            cache: where the teacher's answers are kept.
 
         Raises:
             EncoderError: what is kept there are other answers.
         """
         rows = self.rows["train"]
-        if self.teacher is not None:
-            return [*ask_once(self.teacher, rows, cache)]
-        if self.soft_labels is not None:
-            return [self.soft_labels.rows.get(row.id) for row in rows]
-        return None
+        asked = None if self.teacher is None else ask_once(self.teacher, rows, cache)
+        if self.soft_labels is None:
+            return None if asked is None else [*asked]
+        read = [self.soft_labels.rows.get(row.id) for row in rows]
+        if asked is None:
+            return read
+        return [
+            answer if other is None else mean_of([answer, other], self.tasks)
+            for answer, other in zip(asked, read, strict=True)
+        ]
 
 
 def load_training_inputs(config: Config) -> TrainingInputs:
@@ -186,7 +192,7 @@ def load_training_inputs(config: Config) -> TrainingInputs:
 def _soft_labels_file(config: Config, data: JoinedSets) -> Path | None:
     """The file that the config names, as it is or beside the data; by default the data's own."""
     name = config.distill.soft_labels
-    if name is None or config.distill.teacher is not None:
+    if name is None:
         return None
     if name == "auto":
         # Rows of several sets have other ids, and may have been left out since.
