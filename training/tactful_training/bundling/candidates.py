@@ -20,6 +20,7 @@ from tactful.reading.encoding import Pair, ReplyEncoding
 from tactful.reading.tasks import Tasks
 from tactful_training.bundling.activations import Calibration
 from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed, quiet
+from tactful_training.bundling.outlier_splitting import split_outliers
 from tactful_training.bundling.quantisation import quantise
 from tactful_training.bundling.smoothing import smooth
 from tactful_training.config.config_schema import CandidateName, QuantisationConfig
@@ -111,8 +112,9 @@ class CandidateBuilder:
         return _finished(quantise(model, ranges=ranges, means=means, keep_fp32=keep))
 
     def _smoothed(self) -> onnx.ModelProto:
-        largest = self._calibration.largest(self.fused.model)
-        return smooth(self.fused.model, largest, keep_fp32=self.config.keep_fp32)
+        kept, fused = self.config.keep_fp32, self.fused.model
+        smoothed = smooth(fused, self._calibration.largest(fused), keep_fp32=kept)
+        return split_outliers(smoothed, keep_fp32=kept)
 
     def _dynamic(self, bits: int) -> bytes:
         return _finished(quantise(self.fused.model, bits=bits, keep_fp32=self.config.keep_fp32))

@@ -29,11 +29,12 @@ STRENGTH = 0.65
 Of the inputs of products of the default model those that are uneven lose least between 0.6 and 0.7
 (docs/performance.md).
 """
-UNEVEN = 8.0
+UNEVEN = 4.0
 """How many times the middle channel the largest one must be for a multiplication of its own.
 
-In the default model these are the inputs of all feed-forward layers and of the second products of
-the lower ones (10 to 19 times); the others (2 to 6 times) lose little by rounding.
+In the default model these are what layer norms give (4 to 19 times) and the inputs of the second
+products of the lower four feed-forward layers (10 to 19 times). Those of the upper two (3 times)
+lose little by rounding.
 """
 # Of the largest channel: what calibration replies left silent may speak one day, and must not be
 # multiplied without bounds then.
