@@ -8,6 +8,8 @@ from random import Random
 import numpy as np
 import onnx
 import pytest
+import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -22,9 +24,10 @@ from tactful_training.bundling.candidates import CandidateBuilder, check_parity
 from tactful_training.bundling.fusion import Fused, fuse, mask_where_needed
 from tactful_training.bundling.quantisation import as_steps, product_inputs, quantise
 from tactful_training.bundling.smoothing import smooth
-from tactful_training.config.config_schema import Config
+from tactful_training.config.config_schema import CandidateName, Config
 from tactful_training.errors import ExportError
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.onnx_export import export_onnx
 from tactful_training.fitting.training_inputs import TrainingInputs
 
 LAYERS = 2
@@ -451,3 +454,34 @@ def test_the_smooth_and_the_corrected_form_are_candidates(
         found = outputs(builder.int8(name).content, inputs)
         gaps = [np.abs(a.logits - b.logits).max() for a, b in zip(reference, found, strict=True)]
         assert 0 < max(gaps) < spread / 2
+
+
+def test_the_smooth_form_splits_neurons_of_very_large_weights(
+    builder: CandidateBuilder, inputs: TrainingInputs
+) -> None:
+    settings = {**builder.encoder.to_dict(), "hidden_size": 64, "intermediate_size": 200}
+    torch.manual_seed(5)
+    encoder = transformers.BertModel(transformers.BertConfig(**settings), add_pooling_layer=False)
+    for layer in encoder.encoder.layer:
+        torch.nn.init.normal_(layer.intermediate.dense.bias)
+    with torch.no_grad():
+        encoder.encoder.layer[0].output.dense.weight[3, 5] = 50
+    model = LabelAttentionModel(encoder, inputs.tasks.size).eval()
+    wide = replace(builder, exported=export_onnx(model, opset=17), encoder=encoder.config)
+
+    def neurons(name: CandidateName) -> list[int]:
+        """Of each layer, from what its second product takes in."""
+        graph = onnx.load_from_string(wide.int8(name).content).graph
+        rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+        products = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+        widths = [rows[node.input[1]] for node in products]
+        return [width for width in widths if width != 64]
+
+    assert neurons("int8-static-corrected") == [200, 200]
+    # One copy for each 96, and none where no weight is large.
+    assert neurons("int8-static-smooth") == [202, 200]
+    exact, split = (
+        np.stack([row.logits for row in outputs(form.content, inputs)])
+        for form in (wide.fp32(), wide.int8("int8-static-smooth"))
+    )
+    np.testing.assert_allclose(split, exact, atol=0.2 * exact.std())

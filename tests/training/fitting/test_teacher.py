@@ -23,6 +23,7 @@ from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.soft_label_file import write_soft_labels
 from tactful_training.fitting.teacher import ask_once, check_student, open_teacher
 from tactful_training.fitting.trained_weights import write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
@@ -74,7 +75,12 @@ def words_tokenizer() -> bytes:
 def test_a_student_learns_from_a_run_and_says_so(make_config: Make, workplace: Path) -> None:
     first = train(make_config(), workplace / "first", console=Console(file=io.StringIO()))
     said = io.StringIO()
+    inputs = load_training_inputs(make_config())
+    rows, soft = inputs.rows["train"], workplace / "soft.jsonl"
+    asked = open_teacher(f"runs:/{first.tracking_run}", inputs.tasks, inputs.encoding.limits)
+    write_soft_labels(soft, rows, asked.read(rows), inputs.tasks)
     config = make_config(
+        distill__soft_labels=soft,
         encoder__layers="[1]",
         encoder__init_from=f"runs:/{first.tracking_run}",
         distill__teacher="models:/tactful/1",
@@ -89,13 +95,17 @@ def test_a_student_learns_from_a_run_and_says_so(make_config: Make, workplace: P
     assert bundle.manifest["encoder"]["layers"] == [1]
     taught = bundle.manifest["distilled_from"]
     assert taught["mlflow_run"] == first.tracking_run
-    assert f"Learnt from models:/tactful/1 (sha256 `{taught['sha256']}`) beside the labels." in (
-        bundle.card
-    )
+    assert f"soft labels of {len(rows)} of {len(rows)} rows" in said.getvalue()
+    sources = [
+        f"models:/tactful/1 (sha256 `{taught['sha256']}`)",
+        f"the soft labels in soft.jsonl (sha256 `{taught['soft_labels_sha256']}`)",
+    ]
+    assert f"Learnt from {' and '.join(sources)} beside the labels." in bundle.card
     assert "kept, counted from 0: 1." in bundle.card
     client = MlflowClient(f"sqlite:///{workplace / 'mlflow.db'}")
     run = client.get_run(second.tracking_run).data
     assert run.params["distilled_from.address"] == "models:/tactful/1"
+    assert run.params["distilled_from.soft_labels"] == "soft.jsonl"
     for part in ("moves", "mood", "tokens", "hidden", "attention"):
         points = client.get_metric_history(second.tracking_run, f"train/loss/teacher_{part}")
         assert len(points) == 2

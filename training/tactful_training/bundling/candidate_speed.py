@@ -41,19 +41,19 @@ def measure_rates(
     Args:
         candidates: the forms.
         inputs: what was trained on.
-        encoded: replies to read, of which the first few are.
+        encoded: replies, of which the first 96 are read.
     """
-    encoded = encoded[:_REPLIES]
+    read = encoded[:_REPLIES]
     workers = [Workers(candidate.content) for candidate in candidates]
     rounds: list[list[float]] = [[] for _ in candidates]
     for turn in range(_ROUNDS + 1):
         for index, each in enumerate(workers):
-            rows = Pass(encoded, inputs.encoding, inputs.tasks)
+            rows = Pass(read, inputs.encoding, inputs.tasks)
             begin = time.perf_counter()
             for batch in each.run(rows):
                 batch.result()
             if turn:  # the first one warms up
-                rounds[index].append(len(encoded) / (time.perf_counter() - begin))
+                rounds[index].append(len(read) / (time.perf_counter() - begin))
     ordered = [sorted(each) for each in rounds]
     # Order statistics of nine independent rounds: the median is outside with 2 x 10 / 2^9 = 4%.
     return [Rate(statistics.median(each), each[1], each[-2]) for each in ordered]

@@ -10,38 +10,24 @@ divided by ``n``, the sum is the same (Zhao et al. 2019), at the price of ``n - 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto
 
 from tactful.reading.decisions import Floats
 from tactful_training.bundling.quantisation import Graph
 
-MOST = 96
-"""Copies may be one of so many neurons at most: 16 of 1,536, what they cost is not measurable.
+NEURONS_PER_COPY = 96
+"""One copy at most is added for each so many neurons: 16 to 1,536, and none to fewer than 96.
 
-In the default model half of them halve the errors of weights, twice as many bring nothing more.
+Half as many bring nearly as much in the default model, twice as many no more (docs/performance.md).
 """
 LARGE = 16.0
 """A weight of so many standard deviations of its output's others is an outlier."""
-_ACTIVATIONS = {"Gelu", "FastGelu", "QuickGelu", "Relu", "Tanh"}
+_ACTIVATIONS = {"Gelu", "FastGelu", "Relu"}
 _OF_MEDIAN = 1.4826  # standard deviation of normal values over the median of their sizes
-
-
-@dataclass(frozen=True)
-class _Neurons:
-    """What is between two products and has one number for each neuron.
-
-    Attributes:
-        ingoing: the product that makes them.
-        vectors: names of the constants that are added or multiplied on the way.
-    """
-
-    ingoing: NodeProto
-    vectors: list[str]
 
 
 def split_outliers(model: onnx.ModelProto, *, keep_fp32: Collection[str] = ()) -> onnx.ModelProto:
@@ -60,45 +46,48 @@ def split_outliers(model: onnx.ModelProto, *, keep_fp32: Collection[str] = ()) -
     for node in split.graph.node:
         if not graph.is_product(node, keep_fp32):
             continue
-        neurons = _neurons(node, graph, makers)
-        outgoing = graph.constants[node.input[1]]
-        if neurons is None or len(graph.users[outgoing.name]) != 1:
-            continue
-        weights = numpy_helper.to_array(outgoing)
+        made_by = _made_by(node, graph, makers)
+        weights = graph.value(node.input[1])
         copies = _copies(weights)
-        if copies.max(initial=1) == 1:
+        if not made_by or copies.max(initial=1) == 1:
             continue
         kept = _order(copies)
-        shares = (weights / copies[:, None]).astype(np.float32)[kept]
-        outgoing.CopyFrom(numpy_helper.from_array(shares, outgoing.name))
-        for name in (neurons.ingoing.input[1], *neurons.vectors):
-            values = numpy_helper.to_array(graph.constants[name])[..., kept]
-            graph.constants[name].CopyFrom(numpy_helper.from_array(values, name))
+        graph.replace(node, 1, (weights / copies[:, None]).astype(np.float32)[kept])
+        for step, index in made_by:
+            graph.replace(step, index, graph.value(step.input[index])[..., kept])
     return split
 
 
-def _neurons(product: NodeProto, graph: Graph, makers: dict[str, NodeProto]) -> _Neurons | None:
-    """What leads to a product, back to the one before it; None where neurons cannot be copied."""
-    vectors: list[str] = []
+def _made_by(
+    product: NodeProto, graph: Graph, makers: dict[str, NodeProto]
+) -> list[tuple[NodeProto, int]]:
+    """What makes the neurons that a product takes in, back to the product before it.
+
+    Returns:
+        Nodes with the index of an input that is a constant with the neurons along its last axis.
+        Empty where neurons cannot be copied: others read them, what makes them is not known, or
+        layers share their weights (ALBERT) and each would need its own.
+    """
+    found: list[tuple[NodeProto, int]] = []
     width = [graph.constants[product.input[1]].dims[0]]
     user, name = product, product.input[0]
-    while (maker := makers.get(name)) is not None:
-        if graph.users[name] != [user]:
-            return None
-        constants = [each for each in maker.input if each in graph.constants]
-        if any(len(graph.users[each]) != 1 for each in constants):
-            return None
+    while (maker := makers.get(name)) is not None and graph.users[name] == [user]:
+        constants = [i for i, each in enumerate(maker.input) if each in graph.constants]
         if maker.op_type == "MatMul":
-            return _Neurons(maker, vectors) if constants == [maker.input[1]] else None
+            weights = [each.input[1] for each in (maker, product)]
+            own = all(len(graph.users[each]) == 1 for each in weights)
+            return [*found, (maker, 1)] if constants == [1] and own else []
         if maker.op_type in ("Add", "Mul") and len(constants) == 1:
-            if list(graph.constants[constants[0]].dims) != width:
-                return None
-            vectors += constants
-        elif maker.op_type not in _ACTIVATIONS or len(maker.input) != 1:
-            return None
-        [before] = [each for each in maker.input if each not in graph.constants]
-        user, name = maker, before
-    return None
+            [index] = constants
+            if list(graph.constants[maker.input[index]].dims) != width:
+                break
+            found.append((maker, index))
+            user, name = maker, maker.input[1 - index]
+        elif maker.op_type in _ACTIVATIONS and len(maker.input) == 1:
+            user, name = maker, maker.input[0]
+        else:
+            break
+    return []
 
 
 def _order(copies: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -124,7 +113,7 @@ def _copies(weights: Floats) -> NDArray[np.int64]:
     known = spread > 0
     largest = (sizes[:, known] / spread[known]).max(axis=1, initial=0.0)
     copies = np.ones(len(weights), dtype=np.int64)
-    for _ in range(len(weights) // MOST):
+    for _ in range(len(weights) // NEURONS_PER_COPY):
         worst = int(np.argmax(largest / copies))
         if largest[worst] / copies[worst] < LARGE:
             break

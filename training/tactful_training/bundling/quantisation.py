@@ -78,14 +78,32 @@ def _scale(ends: Range) -> tuple[float, int]:
 
 
 class Graph:
-    """Who makes and who uses each value of a graph."""
+    """The constants of a graph, and who uses each value."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.users: dict[str, list[NodeProto]] = {}
         for node in model.graph.node:
             for name in node.input:
                 self.users.setdefault(name, []).append(node)
+
+    def value(self, name: str) -> NDArray[np.float32]:
+        """The numbers of a constant."""
+        return numpy_helper.to_array(self.constants[name])
+
+    def replace(self, node: NodeProto, index: int, values: NDArray[np.float32]) -> None:
+        """Let a node take in other numbers for a constant; whoever else takes it keeps the old."""
+        name = node.input[index]
+        if len(self.users[name]) == 1:
+            self.constants[name].CopyFrom(numpy_helper.from_array(values, name))
+            return
+        own = f"{node.output[0]}/{index}/own"
+        tensor = self._model.graph.initializer.add()
+        tensor.CopyFrom(numpy_helper.from_array(values, own))
+        self.users[name] = [each for each in self.users[name] if each is not node]
+        self.users[own], self.constants[own] = [node], tensor
+        node.input[index] = own
 
     def is_product(self, node: NodeProto, keep_fp32: Collection[str]) -> bool:
         """Whether `quantise` replaces this product."""

@@ -1,4 +1,4 @@
-"""Files of soft labels: what a teacher says of training rows, for trainings without it.
+"""Files of soft labels: what teachers say of training rows, for trainings without them.
 
 The file is JSONL (or ``.jsonl.gz``), a line for each row::
 

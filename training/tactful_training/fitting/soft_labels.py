@@ -118,8 +118,17 @@ def mean_of(teachers: Sequence[SoftLabels], tasks: Tasks) -> SoftLabels:
     if not others:
         return first
     chances = _known_mean([each.probabilities(tasks) for each in teachers])
-    words = _known_mean([precise_sigmoid(each.at(first.offsets)) for each in teachers])
-    return SoftLabels.of_probabilities(chances, first.offsets, words, tasks)
+    scores = [each.at(first.offsets) for each in teachers]
+    words = _known_mean([precise_sigmoid(each) for each in scores])
+    mean = SoftLabels.of_probabilities(chances, first.offsets, words, tasks)
+    # Where the first one alone speaks its logits stay what they are, beyond what a mean may be.
+    silent = np.isnan([each.logits for each in others]).all(axis=0)
+    silent_of_words = np.isnan(scores[1:]).all(axis=0)
+    return SoftLabels(
+        np.where(silent, first.logits, mean.logits),
+        first.offsets,
+        np.where(silent_of_words, first.token_scores, mean.token_scores),
+    )
 
 
 def of_labels(

@@ -45,8 +45,8 @@ class TrainingInputs:
         encoder: where the pretrained encoder lies.
         encoding: from texts to tokens.
         start: weights of an earlier training to start from; None starts from the encoder alone.
-        teacher: what this training learns from beside the labels.
-        soft_labels: answers of others, read from a file; with a teacher the mean of both counts.
+        teacher: who is asked about the training rows; its answers are learnt beside the labels.
+        soft_labels: answers of others, from a file; with a teacher the mean of both is learnt.
     """
 
     data: JoinedSets
