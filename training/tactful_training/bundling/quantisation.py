@@ -201,10 +201,10 @@ class _Quantiser:
         exact, rounded = self._means[values]
         steps, scale = (self._constants[f"{weights}/{part}"] for part in ("q", "scale"))
         columns = numpy_helper.to_array(steps).astype(np.float32) * numpy_helper.to_array(scale)
-        error = rounded @ columns - exact @ numpy_helper.to_array(self._graph.constants[weights])
+        error = rounded @ columns - exact @ self._graph.value(weights)
         corrected = -error
         if bias:
-            corrected = corrected + numpy_helper.to_array(self._graph.constants[bias])
+            corrected = corrected + self._graph.value(bias)
         # Not after its weights: other products may share them, and read other values.
         name = f"{node.output[0]}/bias"
         self._constant(name, corrected.astype(np.float32))
@@ -237,7 +237,7 @@ class _Quantiser:
         if name in self._done:
             return
         self._done.add(name)
-        values = numpy_helper.to_array(self._graph.constants[name])
+        values = self._graph.value(name)
         scale = np.abs(values).max(axis=axis, keepdims=True) / largest
         scale[scale == 0] = 1
         steps = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
