@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 import transformers
@@ -244,6 +245,29 @@ def test_ranges_hold_the_means_of_what_is_seen(
     assert all(-0.171 < low < 0 for low in gelu)  # the least value of GELU is -0.17
 
 
+def test_covariances_are_of_all_tokens_that_are_read(
+    builder: CandidateBuilder, inputs: TrainingInputs
+) -> None:
+    pairs = [(row.reply, row.context) for row in inputs.rows["train"][:40]]
+    graph = onnx.ModelProto()
+    graph.CopyFrom(builder.fused.model)
+    calibration = Calibration(pairs, inputs.encoding, inputs.tasks)
+    ranges = calibration.ranges(graph)
+    covariances = calibration.covariances(graph, ranges)
+    assert list(covariances) == product_inputs(graph)
+    name = product_inputs(graph)[-1]
+    graph.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    values = []
+    for encoded in inputs.encoding.encode(pairs):
+        batch = inputs.encoding.collate(encoded.windows)  # one reply alone: nothing is padded
+        feed = {each.name: getattr(batch, each.name) for each in session.get_inputs()}
+        values.append(session.run([name], feed)[0].reshape(-1, covariances[name].shape[0]))
+    expected = np.cov(as_steps(np.concatenate(values), ranges[name]), rowvar=False, bias=True)
+    # A value between two steps may fall to either.
+    np.testing.assert_allclose(covariances[name], expected, atol=0.01 * np.abs(expected).max())
+
+
 def product(columns: int = 96, *, bias: bool = True) -> onnx.ModelProto:
     """Tokens looked up in a table of a million numbers, then a product with a bias."""
     random = np.random.default_rng(5)
@@ -275,8 +299,6 @@ def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def run(model: onnx.ModelProto, ids: list[list[int]]) -> np.ndarray:
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(model.SerializeToString())
     return session.run(None, {"ids": np.array(ids)})[0]
 
@@ -449,11 +471,28 @@ def test_the_smooth_and_the_corrected_form_are_candidates(
     assert smoothed - static == {"Mul": LAYERS}
     assert operators(other.int8("int8-static-corrected").content) == static
     reference = outputs(builder.fp32().content, inputs)
-    spread = np.stack([row.logits for row in reference]).std()
+    exact = np.stack([row.logits for row in reference])
     for name in ("int8-static-corrected", "int8-static-smooth"):
         found = outputs(builder.int8(name).content, inputs)
-        gaps = [np.abs(a.logits - b.logits).max() for a, b in zip(reference, found, strict=True)]
-        assert 0 < max(gaps) < spread / 2
+        gaps = np.stack([row.logits for row in found]) - exact
+        assert 0 < np.abs(gaps).max() < exact.std() / 2
+
+
+def test_the_smooth_form_rounds_weights_in_turn(builder: CandidateBuilder) -> None:
+    corrected, smoothed = (
+        constants(onnx.load_from_string(builder.int8(name).content))
+        for name in ("int8-static-corrected", "int8-static-smooth")
+    )
+    weights = [name.removesuffix("/q") for name in corrected if name.endswith("/q")]
+    same = [
+        name
+        for name in weights
+        if np.array_equal(corrected[f"{name}/scale"], smoothed[f"{name}/scale"])
+    ]
+    assert len(same) == LAYERS  # what comes out of this encoder's GELUs is even: not divided
+    for name in same:
+        steps = corrected[f"{name}/q"], smoothed[f"{name}/q"]
+        assert (steps[0] != steps[1]).mean() > 0.05
 
 
 def test_the_smooth_form_splits_neurons_of_very_large_weights(

@@ -82,6 +82,29 @@ class Calibration:
             for name, both in sums.items()
         }
 
+    def covariances(
+        self, model: onnx.ModelProto, ranges: Mapping[str, Range]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Of the channels of each product's input in whole steps, ``[D, D]``."""
+        sums: dict[str, NDArray[np.float64]] = {}
+        squares: dict[str, NDArray[np.float64]] = {}
+        tokens = 0
+
+        def add(batch: Batch, found: Mapping[str, Floats]) -> None:
+            nonlocal tokens
+            read = batch.attention_mask.astype(bool)
+            tokens += int(read.sum())
+            for name, values in found.items():
+                steps = as_steps(values[read], ranges[name])
+                sums[name] = sums.get(name, 0) + steps.sum(axis=0, dtype=np.float64)
+                squares[name] = squares.get(name, 0) + (steps.T @ steps).astype(np.float64)
+
+        self._run(model, add)
+        return {
+            name: squares[name] / tokens - np.outer(sums[name], sums[name]) / tokens**2
+            for name in sums
+        }
+
     def _least(
         self, model: onnx.ModelProto, measure: Callable[[str, Floats], Floats]
     ) -> list[tuple[str, Floats]]:

@@ -87,9 +87,11 @@ class CandidateBuilder:
             ExportError: it cannot be made of this graph.
         """
         make: dict[CandidateName, Callable[[], bytes]] = {
-            "int8-static": lambda: self._static(self.fused.model, corrected=False),
+            "int8-static": lambda: self._static(self.fused.model),
             "int8-static-corrected": lambda: self._static(self.fused.model, corrected=True),
-            "int8-static-smooth": lambda: self._static(self._smoothed(), corrected=True),
+            "int8-static-smooth": lambda: self._static(
+                self._smoothed(), corrected=True, in_turn=True
+            ),
             "int8-dynamic": lambda: self._dynamic(8),
             "int8-dynamic-7bit": lambda: self._dynamic(7),
             "int8-dynamic-all-fused": self._all_fused,
@@ -105,11 +107,16 @@ class CandidateBuilder:
     def _calibration(self) -> Calibration:
         return Calibration(self.replies, self.encoding, self.tasks, self.config.keep_fp32)
 
-    def _static(self, model: onnx.ModelProto, *, corrected: bool) -> bytes:
-        ranges = self._calibration.ranges(model)
-        means = self._calibration.means(model, ranges) if corrected else None
-        keep = self.config.keep_fp32
-        return _finished(quantise(model, ranges=ranges, means=means, keep_fp32=keep))
+    def _static(
+        self, model: onnx.ModelProto, *, corrected: bool = False, in_turn: bool = False
+    ) -> bytes:
+        seen, keep = self._calibration, self.config.keep_fp32
+        ranges = seen.ranges(model)
+        means = seen.means(model, ranges) if corrected else None
+        moments = seen.covariances(model, ranges) if in_turn else None
+        return _finished(
+            quantise(model, ranges=ranges, means=means, moments=moments, keep_fp32=keep)
+        )
 
     def _smoothed(self) -> onnx.ModelProto:
         kept, fused = self.config.keep_fp32, self.fused.model

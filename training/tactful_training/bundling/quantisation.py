@@ -21,6 +21,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from tactful.reading.decisions import Floats
 from tactful_training.bundling.fusion import CONTRIB
+from tactful_training.bundling.weight_rounding import round_in_turn
 
 Range = tuple[float, float]
 
@@ -37,6 +38,7 @@ def quantise(
     *,
     ranges: Mapping[str, Range] | None = None,
     means: Mapping[str, tuple[Floats, Floats]] | None = None,
+    moments: Mapping[str, NDArray[np.float64]] | None = None,
     bits: int = 8,
     keep_fp32: Collection[str] = (),
 ) -> onnx.ModelProto:
@@ -48,11 +50,15 @@ def quantise(
         means: name of each product's input to the mean of its channels ``[D]``, before and after it
             became whole steps; then the mean error of each product is taken off by its bias
             (bias correction, Nagel et al. 2019).
+        moments: name of each product's input to how its channels vary together ``[D, D]``; then
+            weights are rounded in turn (`tactful_training.bundling.weight_rounding`), else to the
+            nearest step.
         bits: of the weights; 7 keeps sums of two products within int16, which processors without
             VNNI saturate at.
         keep_fp32: a product whose node name contains one of these stays as it is.
     """
-    return _Quantiser(model, ranges, means or {}, 2 ** (bits - 1) - 1, keep_fp32).run()
+    largest = 2 ** (bits - 1) - 1
+    return _Quantiser(model, ranges, means or {}, moments or {}, largest, keep_fp32).run()
 
 
 def product_inputs(model: onnx.ModelProto, keep_fp32: Collection[str] = ()) -> list[str]:
@@ -142,11 +148,12 @@ class _Quantiser:
         model: onnx.ModelProto,
         ranges: Mapping[str, Range] | None,
         means: Mapping[str, tuple[Floats, Floats]],
+        moments: Mapping[str, NDArray[np.float64]],
         largest: int,
         keep_fp32: Collection[str],
     ) -> None:
         self._source, self._graph = model, Graph(model)
-        self._ranges, self._means = ranges, means
+        self._ranges, self._means, self._moments = ranges, means, moments
         self._largest, self._keep = largest, keep_fp32
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
@@ -176,7 +183,7 @@ class _Quantiser:
     def _product(self, node: NodeProto) -> set[str]:
         values, weights = node.input
         self._activation(values)
-        self._weights(weights, axis=0, largest=self._largest)
+        self._weights(weights, axis=0, largest=self._largest, moments=self._moments_of(weights))
         output, bias, skipped = node.output[0], "", set[str]()
         if found := self._graph.bias_after(node):
             addition, bias = found
@@ -233,14 +240,34 @@ class _Quantiser:
         self._add("Gather", [f"{table}/scale", indices], [f"{output}/row_scale"])
         self._add("Mul", [f"{output}/steps", f"{output}/row_scale"], [output])
 
-    def _weights(self, name: str, *, axis: int, largest: int) -> None:
+    def _moments_of(self, weights: str) -> NDArray[np.float64] | None:
+        """Those of the inputs of all products that share weights; None where they are not known."""
+        products = [
+            node
+            for node in self._graph.users[weights]
+            if self._graph.is_product(node, self._keep) and node.input[0] in self._moments
+        ]
+        found = [self._moments[node.input[0]] for node in products]
+        return np.sum(found, axis=0) if found else None
+
+    def _weights(
+        self,
+        name: str,
+        *,
+        axis: int,
+        largest: int,
+        moments: NDArray[np.float64] | None = None,
+    ) -> None:
         if name in self._done:
             return
         self._done.add(name)
         values = self._graph.value(name)
         scale = np.abs(values).max(axis=axis, keepdims=True) / largest
         scale[scale == 0] = 1
-        steps = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
+        if moments is None:
+            steps = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
+        else:
+            steps = round_in_turn(values, scale[0], moments, largest)
         self._constant(f"{name}/q", steps)
         self._constant(f"{name}/scale", (scale[0] if axis == 0 else scale).astype(np.float32))
 
