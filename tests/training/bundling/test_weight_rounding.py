@@ -89,4 +89,17 @@ def test_products_that_share_weights_share_what_is_known_of_their_inputs() -> No
     kept = {each.name: numpy_helper.to_array(each) for each in whole.graph.initializer}
     both = round_in_turn(weights, kept["weights/scale"], a + b, 7)
     np.testing.assert_array_equal(kept["weights/q"], both)
-    assert (both != round_in_turn(weights, kept["weights/scale"], a, 7)).any()
+    alone = round_in_turn(weights, kept["weights/scale"], a, 7)
+    assert (both != alone).any()
+    # One that stays in fp32 has no say.
+    whole = quantise(model, ranges=ranges, moments={"a": a}, bits=4, keep_fp32=["b"])
+    kept = {each.name: numpy_helper.to_array(each) for each in whole.graph.initializer}
+    np.testing.assert_array_equal(kept["weights/q"], alone)
+
+
+def test_inputs_that_are_not_finite_are_refused() -> None:
+    weights, scale = weights_and_scale()
+    moments = np.eye(INPUTS)
+    moments[3, 3] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        round_in_turn(weights, scale, moments, 7)

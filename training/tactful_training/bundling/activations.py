@@ -83,11 +83,19 @@ class Calibration:
         }
 
     def covariances(
-        self, model: onnx.ModelProto, ranges: Mapping[str, Range]
+        self,
+        model: onnx.ModelProto,
+        ranges: Mapping[str, Range],
+        means: Mapping[str, tuple[Floats, Floats]],
     ) -> dict[str, NDArray[np.float64]]:
-        """Of the channels of each product's input in whole steps, ``[D, D]``."""
+        """Of the channels of each product's input in whole steps, ``[D, D]``.
+
+        Args:
+            model: the graph.
+            ranges: of the whole steps.
+            means: as `means` gives them.
+        """
         sums: dict[str, NDArray[np.float64]] = {}
-        squares: dict[str, NDArray[np.float64]] = {}
         tokens = 0
 
         def add(batch: Batch, found: Mapping[str, Floats]) -> None:
@@ -95,15 +103,11 @@ class Calibration:
             read = batch.attention_mask.astype(bool)
             tokens += int(read.sum())
             for name, values in found.items():
-                steps = as_steps(values[read], ranges[name])
-                sums[name] = sums.get(name, 0) + steps.sum(axis=0, dtype=np.float64)
-                squares[name] = squares.get(name, 0) + (steps.T @ steps).astype(np.float64)
+                steps = as_steps(values[read], ranges[name]) - means[name][1]
+                sums[name] = sums.get(name, 0) + (steps.T @ steps).astype(np.float64)
 
         self._run(model, add)
-        return {
-            name: squares[name] / tokens - np.outer(sums[name], sums[name]) / tokens**2
-            for name in sums
-        }
+        return {name: each / tokens for name, each in sums.items()}
 
     def _least(
         self, model: onnx.ModelProto, measure: Callable[[str, Floats], Floats]

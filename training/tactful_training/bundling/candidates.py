@@ -56,7 +56,7 @@ class CandidateBuilder:
         exported: the graph as it was exported.
         encoder: the configuration of its encoder.
         config: which layers stay in fp32.
-        replies: (reply, context) pairs of the training split, for static ranges.
+        replies: (reply, context) pairs of the training split, which tell what flows into products.
         encoding: how they are read.
         tasks: the tasks of the label axis.
     """
@@ -88,10 +88,8 @@ class CandidateBuilder:
         """
         make: dict[CandidateName, Callable[[], bytes]] = {
             "int8-static": lambda: self._static(self.fused.model),
-            "int8-static-corrected": lambda: self._static(self.fused.model, corrected=True),
-            "int8-static-smooth": lambda: self._static(
-                self._smoothed(), corrected=True, in_turn=True
-            ),
+            "int8-static-corrected": lambda: self._corrected(self.fused.model, in_turn=False),
+            "int8-static-smooth": lambda: self._corrected(self._smoothed(), in_turn=True),
             "int8-dynamic": lambda: self._dynamic(8),
             "int8-dynamic-7bit": lambda: self._dynamic(7),
             "int8-dynamic-all-fused": self._all_fused,
@@ -107,16 +105,17 @@ class CandidateBuilder:
     def _calibration(self) -> Calibration:
         return Calibration(self.replies, self.encoding, self.tasks, self.config.keep_fp32)
 
-    def _static(
-        self, model: onnx.ModelProto, *, corrected: bool = False, in_turn: bool = False
-    ) -> bytes:
+    def _static(self, model: onnx.ModelProto) -> bytes:
+        ranges, keep = self._calibration.ranges(model), self.config.keep_fp32
+        return _finished(quantise(model, ranges=ranges, keep_fp32=keep))
+
+    def _corrected(self, model: onnx.ModelProto, *, in_turn: bool) -> bytes:
         seen, keep = self._calibration, self.config.keep_fp32
         ranges = seen.ranges(model)
-        means = seen.means(model, ranges) if corrected else None
-        moments = seen.covariances(model, ranges) if in_turn else None
-        return _finished(
-            quantise(model, ranges=ranges, means=means, moments=moments, keep_fp32=keep)
-        )
+        means = seen.means(model, ranges)
+        moments = seen.covariances(model, ranges, means) if in_turn else None
+        form = quantise(model, ranges=ranges, means=means, moments=moments, keep_fp32=keep)
+        return _finished(form)
 
     def _smoothed(self) -> onnx.ModelProto:
         kept, fused = self.config.keep_fp32, self.fused.model

@@ -241,14 +241,16 @@ class _Quantiser:
         self._add("Mul", [f"{output}/steps", f"{output}/row_scale"], [output])
 
     def _moments_of(self, weights: str) -> NDArray[np.float64] | None:
-        """Those of the inputs of all products that share weights; None where they are not known."""
+        """The sum over the inputs of all products that share weights; None where none are given."""
+        if not self._moments:
+            return None
         products = [
-            node
-            for node in self._graph.users[weights]
-            if self._graph.is_product(node, self._keep) and node.input[0] in self._moments
+            node for node in self._graph.users[weights] if self._graph.is_product(node, self._keep)
         ]
-        found = [self._moments[node.input[0]] for node in products]
-        return np.sum(found, axis=0) if found else None
+        total: NDArray[np.float64] = np.sum(
+            [self._moments[node.input[0]] for node in products], axis=0
+        )
+        return total
 
     def _weights(
         self,

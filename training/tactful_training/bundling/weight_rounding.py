@@ -4,7 +4,8 @@ Rounded to the nearest step, the errors of an output's weights add up as they fa
 input's weights are rounded, and those of the inputs still to come are changed by what keeps the
 output nearest to what it was, given how the inputs vary together (Frantar et al. 2023, "GPTQ:
 Accurate post-training quantization for generative pre-trained transformers", after Optimal Brain
-Surgeon, Hassibi and Stork 1993).
+Surgeon, Hassibi and Stork 1993). Unlike the paper's, a product's inputs are those of the exact
+graph, not of one whose earlier layers are rounded already.
 """
 
 from __future__ import annotations
@@ -34,8 +35,13 @@ def round_in_turn(
         largest: greatest absolute step.
 
     Returns:
-        Steps ``[D, N]``; the nearest ones where no input varies.
+        Steps ``[D, N]``; the nearest ones where inputs do not vary together.
+
+    Raises:
+        ValueError: a moment is infinite or not a number.
     """
+    if not np.isfinite(moments).all():
+        raise ValueError("how the inputs of a product vary is not finite")
     left = np.asarray(weights, dtype=np.float64) / scale
     # Inputs that vary most come first: there is most left to make up for their errors.
     order = np.argsort(-np.diag(moments), kind="stable")
