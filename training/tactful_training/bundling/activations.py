@@ -65,18 +65,12 @@ class Calibration:
     ) -> dict[str, tuple[Floats, Floats]]:
         """Of each channel ``[D]`` the mean, and the mean of what is left of it in whole steps."""
         sums: dict[str, NDArray[np.float64]] = {}
-        tokens = 0
 
-        def add(batch: Batch, found: Mapping[str, Floats]) -> None:
-            nonlocal tokens
-            read = batch.attention_mask.astype(bool)
-            tokens += int(read.sum())
-            for name, values in found.items():
-                real = values[read]
-                both = np.stack([real.sum(axis=0), as_steps(real, ranges[name]).sum(axis=0)])
-                sums[name] = sums.get(name, 0) + both.astype(np.float64)
+        def add(name: str, values: Floats) -> None:
+            both = np.stack([values.sum(axis=0), as_steps(values, ranges[name]).sum(axis=0)])
+            sums[name] = sums.get(name, 0) + both.astype(np.float64)
 
-        self._run(model, add)
+        tokens = self._show_tokens(model, add)
         return {
             name: ((both[0] / tokens).astype(np.float32), (both[1] / tokens).astype(np.float32))
             for name, both in sums.items()
@@ -96,18 +90,31 @@ class Calibration:
             means: as `means` gives them.
         """
         sums: dict[str, NDArray[np.float64]] = {}
+
+        def add(name: str, values: Floats) -> None:
+            steps = as_steps(values, ranges[name]) - means[name][1]
+            sums[name] = sums.get(name, 0) + (steps.T @ steps).astype(np.float64)
+
+        tokens = self._show_tokens(model, add)
+        return {name: each / tokens for name, each in sums.items()}
+
+    def _show_tokens(self, model: onnx.ModelProto, see: Callable[[str, Floats], None]) -> int:
+        """Read all replies and show each product's input at the tokens alone, ``[N, D]``.
+
+        Returns:
+            How many tokens there were.
+        """
         tokens = 0
 
-        def add(batch: Batch, found: Mapping[str, Floats]) -> None:
+        def show(batch: Batch, found: Mapping[str, Floats]) -> None:
             nonlocal tokens
             read = batch.attention_mask.astype(bool)
             tokens += int(read.sum())
             for name, values in found.items():
-                steps = as_steps(values[read], ranges[name]) - means[name][1]
-                sums[name] = sums.get(name, 0) + (steps.T @ steps).astype(np.float64)
+                see(name, values[read])
 
-        self._run(model, add)
-        return {name: each / tokens for name, each in sums.items()}
+        self._run(model, show)
+        return tokens
 
     def _least(
         self, model: onnx.ModelProto, measure: Callable[[str, Floats], Floats]
