@@ -21,12 +21,14 @@ from tactful_training.fitting.distillation import (
     presence,
     token_loss,
 )
+from tactful_training.fitting.encoder import load_encoder
 from tactful_training.fitting.losses import combine_windows
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.teacher import check_student, layers_of_teacher, open_teacher
-from tactful_training.fitting.trained_weights import write_weights
+from tactful_training.fitting.trained_weights import take_over, write_weights
 from tactful_training.fitting.training_batches import Collator, TrainingRows
-from tactful_training.fitting.training_inputs import TrainingInputs
+from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
+from tactful_training.fitting.vocabulary import rare_pieces
 
 Make = Callable[..., Config]
 TASKS = Tasks(
@@ -142,16 +144,34 @@ def kept(model: LabelAttentionModel, inputs: TrainingInputs, tmp_path: Path) -> 
     return tmp_path / "kept"
 
 
+@pytest.mark.parametrize("pieces", ["all pieces", "without those of no row"])
 def test_a_student_that_is_its_own_teacher_has_nothing_to_learn(
-    make_config: Make, model: LabelAttentionModel, inputs: TrainingInputs, kept: Path
+    make_config: Make,
+    model: LabelAttentionModel,
+    inputs: TrainingInputs,
+    kept: Path,
+    tmp_path: Path,
+    pieces: str,
 ) -> None:
-    config = make_config(
-        distill__teacher=kept, distill__hidden_weight=1.0, distill__attention_weight=1.0
-    ).distill
+    changes = {"distill__hidden_weight": 1.0, "distill__attention_weight": 1.0}
+    rows = inputs.rows["train"][:4]
+    if pieces != "all pieces":
+        texts = [text for row in rows for text in (row.reply, row.context) if text]
+        listed = tmp_path / "rare.txt"
+        listed.write_text("\n".join(rare_pieces(inputs.encoder.tokenizer, [], texts)))
+        whole = model
+        cut = make_config(encoder__pieces_left_out=listed, encoder__init_from=kept)
+        inputs = load_training_inputs(cut)
+        assert inputs.start is not None
+        encoder = load_encoder(inputs.encoder, cut.model, attention="eager")
+        model = LabelAttentionModel(encoder, inputs.tasks.size).eval()
+        take_over(model, inputs.tasks, inputs.start, inputs.encoder)
+        few, many = (each.encoder.config.vocab_size for each in (model, whole))
+        assert few < many - 5
+    config = make_config(distill__teacher=kept, **changes).distill
     tokenizer = inputs.encoder.tokenizer
     teacher = open_teacher(str(kept), inputs.tasks, inputs.encoding.limits, tokenizer)
     check_student(teacher, model.encoder.config, config)
-    rows = inputs.rows["train"][:24]
     data = TrainingRows(
         rows, inputs.encoding, inputs.tasks, context_dropout=0, seed=1, soft=teacher.read(rows)
     )

@@ -23,7 +23,12 @@ from tactful_training.fitting.training_inputs import (
     check_fit,
     load_training_inputs,
 )
-from tactful_training.fitting.vocabulary import rare_pieces, read_pieces, without_pieces
+from tactful_training.fitting.vocabulary import (
+    numbers_among,
+    rare_pieces,
+    read_pieces,
+    without_pieces,
+)
 
 Make = Callable[..., Config]
 SHIPPED = shipped_root() / "data_cards/support_replies"
@@ -99,6 +104,29 @@ def test_what_cannot_be_left_out_is_named(
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(EncoderError, match="names no piece"):
         read_pieces(tmp_path / "empty.txt")
+
+
+def test_numbers_of_pieces_are_found_among_those_of_the_whole_vocabulary(
+    inputs: TrainingInputs,
+) -> None:
+    whole = inputs.encoder.tokenizer
+    assert numbers_among(whole, whole) == list(range(len(json.loads(whole)["model"]["vocab"])))
+    cut, _ = without_pieces(whole, ["sorry", "parcel"])
+    numbers = numbers_among(cut, whole)
+    assert numbers is not None
+    for piece, number in json.loads(cut)["model"]["vocab"].items():
+        assert numbers[number] == json.loads(whole)["model"]["vocab"][piece]
+    assert numbers_among(whole, cut) is None  # who knows fewer pieces
+
+    other = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).to_str().encode()
+    unigram = Tokenizer(models.Unigram([("a", -1.0), ("b", -2.0)])).to_str().encode()
+    for each in (other, unigram):
+        assert numbers_among(each, whole) is numbers_among(whole, each) is None
+    renamed = whole.replace(b'"sorry"', b'"sorrow"')
+    assert numbers_among(renamed, whole) is None
+    upper = whole.replace(b'"lowercase": true', b'"lowercase": false')
+    assert upper != whole
+    assert numbers_among(upper, whole) is None
 
 
 def test_pieces_of_words_texts_characters_and_numbers_stay(inputs: TrainingInputs) -> None:

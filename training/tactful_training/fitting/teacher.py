@@ -27,7 +27,8 @@ from tactful_training.fitting.hardware import device_for_training
 from tactful_training.fitting.model import LabelAttentionModel, States, torch_forward
 from tactful_training.fitting.soft_label_file import text_digest
 from tactful_training.fitting.soft_labels import SoftLabels
-from tactful_training.fitting.trained_weights import TrainedWeights, read_weights, same_tokenizer
+from tactful_training.fitting.trained_weights import TrainedWeights, read_weights
+from tactful_training.fitting.vocabulary import numbers_among
 
 _KEY = "distill.teacher"
 
@@ -40,14 +41,15 @@ class Teacher:
         source: where its weights come from.
         encoding: from texts to its tokens, within the limits of the student.
         columns: int64 ``[L]``, where the student's labels are on its own label axis.
-        same_tokens: whether the student's tokenizer gives the same tokens.
+        numbers: int64 ``[V]``, what its tokenizer calls each of the student's pieces; None where
+            the student's is neither the same nor that without some pieces.
         model: in evaluation mode.
     """
 
     source: TrainedWeights
     encoding: ReplyEncoding
     columns: np.typing.NDArray[np.int64]
-    same_tokens: bool
+    numbers: Tensor | None
     model: LabelAttentionModel
 
     def read(self, rows: Sequence[Row]) -> list[SoftLabels]:
@@ -71,10 +73,12 @@ class Teacher:
         Args:
             inputs: ``input_ids``, ``attention_mask`` and ``token_type_ids``, ``[W, T]``.
         """
-        states = States()
-        self.model.to(inputs["input_ids"].device)
+        assert self.numbers is not None  # `check_student` refuses others
+        states, device = States(), inputs["input_ids"].device
+        self.model.to(device)
+        own = {**inputs, "input_ids": self.numbers.to(device)[inputs["input_ids"]]}
         with torch.no_grad():
-            self.model(**inputs, states=states)
+            self.model(**own, states=states)
         return states
 
 
@@ -101,7 +105,7 @@ def open_teacher(
         model = LabelAttentionModel(encoder, source.tasks.size)
         model.load_state_dict(dict(source.weights))
         own = ReplyEncoding(source.tokenizer, limits)
-        same = tokenizer is not None and same_tokenizer(source.tokenizer, tokenizer)
+        numbers = None if tokenizer is None else numbers_among(tokenizer, source.tokenizer)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EncoderError(f"{_KEY}: {address} cannot be opened: {error}") from error
     positions = getattr(encoder.config, "max_position_embeddings", None)
@@ -110,7 +114,8 @@ def open_teacher(
             f"{_KEY}: {address} reads at most {positions} tokens, encoding.max_tokens is "
             f"{limits.max_tokens}"
         )
-    return Teacher(source, own, columns, same, model.eval())
+    known = None if numbers is None else torch.tensor(numbers)
+    return Teacher(source, own, columns, known, model.eval())
 
 
 def check_student(
@@ -130,7 +135,7 @@ def check_student(
         )
     if not config.reads_states:
         return
-    if not teacher.same_tokens:
+    if teacher.numbers is None:
         raise EncoderError(
             f"{_KEY}: {where} has another tokenizer than the student, whose tokens have no "
             "counterpart among its own: set distill.hidden_weight and distill.attention_weight to "

@@ -35,6 +35,7 @@ from tactful_training.fitting.encoder import (
 )
 from tactful_training.fitting.encoder_layers import kept_weights, layer_list
 from tactful_training.fitting.model import LabelAttentionModel
+from tactful_training.fitting.vocabulary import same_tokenizer
 
 WEIGHTS_FOLDER = "weights"
 """Name of the folder, beside a run and among its artifacts."""
@@ -48,7 +49,6 @@ _CONFIG_ASIDE = {*DROPOUTS, "_name_or_path", "architectures", "dtype", "torch_dt
     "transformers_version",
     "use_cache",
 }
-_TOKENIZER_ASIDE = ("padding", "truncation")
 _INIT_FROM = "encoder.init_from"
 
 
@@ -147,19 +147,6 @@ def read_start(address: str, encoder: EncoderSource) -> TrainedWeights:
     start = read_weights(address, _INIT_FROM)
     _check_same(start, encoder)
     return start
-
-
-def same_tokenizer(one: bytes, other: bytes) -> bool:
-    """Whether two ``tokenizer.json`` give the same tokens; serving sets padding itself.
-
-    Raises:
-        ValueError: one is no JSON.
-    """
-    contents = [json.loads(each) for each in (one, other)]
-    for content in contents:
-        for key in _TOKENIZER_ASIDE:
-            content.pop(key, None)
-    return bool(contents[0] == contents[1])
 
 
 def take_over(

@@ -20,6 +20,8 @@ from tactful_training.errors import EncoderError
 
 _KEY = "encoder.pieces_left_out"
 _PIECE = "WordPiece"
+# What two files of one tokenizer may differ in.
+_ASIDE = ("padding", "truncation")
 
 
 def read_pieces(path: Path) -> tuple[str, ...]:
@@ -80,6 +82,45 @@ def without_pieces(tokenizer: bytes, left_out: Sequence[str]) -> tuple[bytes, li
     if isinstance(content.get("padding"), dict):
         content["padding"]["pad_id"] = number[content["padding"]["pad_id"]]
     return json.dumps(content, ensure_ascii=False).encode(), kept
+
+
+def same_tokenizer(one: bytes, other: bytes) -> bool:
+    """Whether two ``tokenizer.json`` give the same tokens; serving sets padding itself.
+
+    Raises:
+        ValueError: one is no JSON.
+    """
+    contents = [json.loads(each) for each in (one, other)]
+    for content in contents:
+        for key in _ASIDE:
+            content.pop(key, None)
+    return bool(contents[0] == contents[1])
+
+
+def numbers_among(tokenizer: bytes, whole: bytes) -> list[int] | None:
+    """What another tokenizer calls the pieces of one that is the same, or it without some pieces.
+
+    Args:
+        tokenizer: the content of ``tokenizer.json``.
+        whole: that of the other one.
+
+    Returns:
+        For each number of a piece the other's number; None where the two split words otherwise.
+
+    Raises:
+        ValueError: one is no JSON.
+    """
+    if same_tokenizer(tokenizer, whole):
+        known = tokenizers.Tokenizer.from_buffer(whole).get_vocab()
+        return list(range(max(known.values()) + 1))
+    pieces, others = (json.loads(each)["model"].get("vocab") for each in (tokenizer, whole))
+    if not (isinstance(pieces, dict) and isinstance(others, dict)):
+        return None
+    try:
+        cut, kept = without_pieces(whole, sorted(others.keys() - pieces.keys()))
+    except EncoderError:  # another kind than WordPiece, or what has to stay is not there
+        return None
+    return kept if same_tokenizer(cut, tokenizer) else None
 
 
 def keep_rows(encoder: PreTrainedModel, kept: Sequence[int]) -> None:
