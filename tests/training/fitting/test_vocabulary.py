@@ -118,6 +118,17 @@ def test_numbers_of_pieces_are_found_among_those_of_the_whole_vocabulary(
         assert numbers[number] == json.loads(whole)["model"]["vocab"][piece]
     assert numbers_among(whole, cut) is None  # who knows fewer pieces
 
+    reader = Tokenizer.from_buffer(whole)
+    reader.add_special_tokens(["<customer>"])  # outside the vocabulary, as a new row of the table
+    reader.enable_padding(pad_id=1000)
+    more = reader.to_str().encode()
+    assert numbers_among(whole, more) is numbers_among(cut, more) is None
+    assert numbers_among(more, whole) is None
+    less, kept = without_pieces(more, ["sorry"])
+    assert numbers_among(less, more) == kept
+    assert kept[-1] == reader.token_to_id("<customer>") == len(kept)
+    assert Tokenizer.from_buffer(less).token_to_id("<customer>") == len(kept) - 1
+
     other = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")).to_str().encode()
     unigram = Tokenizer(models.Unigram([("a", -1.0), ("b", -2.0)])).to_str().encode()
     for each in (other, unigram):

@@ -41,8 +41,8 @@ class Teacher:
         source: where its weights come from.
         encoding: from texts to its tokens, within the limits of the student.
         columns: int64 ``[L]``, where the student's labels are on its own label axis.
-        numbers: int64 ``[V]``, what its tokenizer calls each of the student's pieces; None where
-            the student's is neither the same nor that without some pieces.
+        numbers: int64 ``[V]``, its number of each of the student's pieces; None where the student's
+            tokenizer is neither its own nor that without some pieces.
         model: in evaluation mode.
     """
 

@@ -63,7 +63,8 @@ def without_pieces(tokenizer: bytes, left_out: Sequence[str]) -> tuple[bytes, li
         )
     vocabulary: dict[str, int] = model["vocab"]
     prefix = model.get("continuing_subword_prefix", "##")
-    special = {each["content"] for each in content.get("added_tokens", ())}
+    added = content.get("added_tokens", ())
+    special = {each["content"] for each in added}
     for piece in left_out:
         if piece not in vocabulary:
             raise EncoderError(
@@ -73,14 +74,18 @@ def without_pieces(tokenizer: bytes, left_out: Sequence[str]) -> tuple[bytes, li
         if piece in special or len(piece.removeprefix(prefix)) == 1:
             raise EncoderError(f"{_KEY} names {piece!r}; characters and special tokens must stay")
     gone = set(left_out)
-    kept = sorted(number for piece, number in vocabulary.items() if piece not in gone)
+    numbers = {number for piece, number in vocabulary.items() if piece not in gone}
+    kept = sorted(
+        numbers | {each["id"] for each in added}
+    )  # which may stand outside the vocabulary
     number = {old: new for new, old in enumerate(kept)}
     model["vocab"] = {piece: number[old] for piece, old in vocabulary.items() if piece not in gone}
-    for each in content.get("added_tokens", ()):
+    for each in added:
         each["id"] = number[each["id"]]
     _renumber(content.get("post_processor"), number)
-    if isinstance(content.get("padding"), dict):
-        content["padding"]["pad_id"] = number[content["padding"]["pad_id"]]
+    padding = content.get("padding")
+    if isinstance(padding, dict) and padding["pad_id"] in number:
+        padding["pad_id"] = number[padding["pad_id"]]
     return json.dumps(content, ensure_ascii=False).encode(), kept
 
 
@@ -98,14 +103,15 @@ def same_tokenizer(one: bytes, other: bytes) -> bool:
 
 
 def numbers_among(tokenizer: bytes, whole: bytes) -> list[int] | None:
-    """What another tokenizer calls the pieces of one that is the same, or it without some pieces.
+    """The numbers that a tokenizer's pieces have in another one, which has them all.
 
     Args:
         tokenizer: the content of ``tokenizer.json``.
         whole: that of the other one.
 
     Returns:
-        For each number of a piece the other's number; None where the two split words otherwise.
+        For each number of a piece its number there; None unless ``tokenizer`` is ``whole`` itself
+        or what `without_pieces` leaves of it.
 
     Raises:
         ValueError: one is no JSON.
