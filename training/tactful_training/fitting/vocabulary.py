@@ -75,9 +75,8 @@ def without_pieces(tokenizer: bytes, left_out: Sequence[str]) -> tuple[bytes, li
             raise EncoderError(f"{_KEY} names {piece!r}; characters and special tokens must stay")
     gone = set(left_out)
     numbers = {number for piece, number in vocabulary.items() if piece not in gone}
-    kept = sorted(
-        numbers | {each["id"] for each in added}
-    )  # which may stand outside the vocabulary
+    # Added tokens may stand outside the vocabulary.
+    kept = sorted(numbers | {each["id"] for each in added})
     number = {old: new for new, old in enumerate(kept)}
     model["vocab"] = {piece: number[old] for piece, old in vocabulary.items() if piece not in gone}
     for each in added:
