@@ -16,6 +16,7 @@ from rich.console import Console
 
 from tactful import Classifier
 from tactful.errors import BundleError
+from tactful_training.bundling.final_evaluation import evaluate_beside
 from tactful_training.config.config_schema import Config
 from tactful_training.data.data_set import load_data_set
 from tactful_training.errors import DataError, ExportError, RunError
@@ -25,7 +26,7 @@ from tactful_training.fitting.hardware import device_for_training
 from tactful_training.fitting.resuming import open_work_folder
 from tactful_training.registry.tracked_training import flat_metrics
 from tactful_training.run_summary import choose_samples, print_summary
-from tactful_training.training_run import TrainingResult, evaluate_beside, train
+from tactful_training.training_run import TrainingResult, train
 
 Make = Callable[..., Config]
 

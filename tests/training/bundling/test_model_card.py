@@ -15,7 +15,8 @@ from tactful.reading.encoding import EncodingLimits
 from tactful_training.bundling.candidate_choice import Choice, Measured
 from tactful_training.bundling.candidate_speed import Rate
 from tactful_training.bundling.candidates import Candidate, Parity
-from tactful_training.bundling.model_card import RunRecord, model_card
+from tactful_training.bundling.model_card import model_card
+from tactful_training.bundling.run_record import RunRecord
 from tactful_training.config.config_schema import Config
 from tactful_training.data.data_card import Card
 from tactful_training.data.data_set import load_data_set

@@ -11,7 +11,8 @@ from tactful.bundle.writing import write_bundle
 from tactful.reading.engine import Engine
 from tactful.strict_json import canonical_json
 from tactful_training.bundling.golden_choice import TOLERANCES, choose_goldens
-from tactful_training.bundling.model_card import RunRecord, model_card
+from tactful_training.bundling.model_card import model_card
+from tactful_training.bundling.run_record import RunRecord
 from tactful_training.bundling.training_traces import (
     neighbours_of,
     reference_of_readings,

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import yaml
 
-from tactful.reading.decisions import Heads, TaskHead
+from tactful.reading.decisions import TaskHead
 from tactful.reading.processor import instructions, processor_name
-from tactful_training.bundling.candidate_choice import Choice
+from tactful_training.bundling.run_record import RunRecord
 from tactful_training.config.config_file import training_settings
-from tactful_training.config.config_schema import Config
 from tactful_training.evaluation.bootstrap import Estimate
 from tactful_training.evaluation.evaluation_results import Evaluation, headline
-from tactful_training.fitting.resuming import Fitted
-from tactful_training.fitting.training_inputs import TrainingInputs
 
 _FIGURES = {
     "accuracy": "accuracy",
@@ -50,40 +46,6 @@ _LIMITS = """\
 - What is not the agent's words (quoted messages, signatures, footers, markup, addresses) is left
   out before it reads and named in `skipped`; a transcript of several speakers is refused. Text that
   does not look like English is told as `language_doubtful`."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Everything about a run that its card and manifest tell.
-
-    Attributes:
-        config: the whole configuration.
-        inputs: the data and the pretrained encoder.
-        fitted: the training.
-        precision: of autocast.
-        choice: which form of the model ships, and what all of them were measured at.
-        evaluations: split name to what was measured there, the test split last.
-        beside: name to what was measured on parts of the test split and on rows of other sources.
-        environment: versions and processor.
-        commit: git commit, or None.
-        tracking_run: MLflow run, or None.
-    """
-
-    config: Config
-    inputs: TrainingInputs
-    fitted: Fitted
-    precision: str
-    choice: Choice
-    evaluations: Mapping[str, Evaluation]
-    beside: Mapping[str, Evaluation]
-    environment: Mapping[str, str]
-    commit: str | None
-    tracking_run: str | None
-
-    @property
-    def heads(self) -> Heads:
-        """Calibration and thresholds that ship, fitted to the fp32 form."""
-        return self.choice.shipped.heads
 
 
 def model_card(record: RunRecord) -> str:

@@ -42,7 +42,7 @@ class Teacher:
         encoding: from texts to its tokens, within the limits of the student.
         columns: int64 ``[L]``, where the student's labels are on its own label axis.
         numbers: int64 ``[V]``, its number of each of the student's pieces; None where the student's
-            tokenizer is neither its own nor that without some pieces.
+            tokenizer is neither its own nor that without some pieces, or was not given.
         model: in evaluation mode.
     """
 
@@ -91,7 +91,7 @@ def open_teacher(
         address: ``runs:/RUN``, ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a folder.
         tasks: the student's.
         limits: the student's.
-        tokenizer: the student's ``tokenizer.json``; None where there is no student yet.
+        tokenizer: the student's ``tokenizer.json``, where it learns what is inside its teacher.
 
     Raises:
         EncoderError: it is not found or cannot be opened, has other labels, or cannot read texts as
@@ -114,7 +114,8 @@ def open_teacher(
             f"{_KEY}: {address} reads at most {positions} tokens, encoding.max_tokens is "
             f"{limits.max_tokens}"
         )
-    known = None if numbers is None else torch.tensor(numbers)
+    # Where the model will be, so that no step has to bring them there.
+    known = None if numbers is None else torch.tensor(numbers, device=device_for_training())
     return Teacher(source, own, columns, known, model.eval())
 
 

@@ -170,7 +170,8 @@ def load_training_inputs(config: Config) -> TrainingInputs:
     teacher = soft_labels = None
     if config.distill.teacher is not None:
         name = config.distill.teacher
-        teacher = open_teacher(name, data.tasks, encoding.limits, encoder.tokenizer)
+        tokenizer = encoder.tokenizer if config.distill.reads_states else None
+        teacher = open_teacher(name, data.tasks, encoding.limits, tokenizer)
     if (path := _soft_labels_file(config, data)) is not None:
         whole = (
             joined if config.data.limit is None else data.splits(config.data.allow_missing_tasks)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tactful_training.bundling.model_card import RunRecord
+from tactful_training.bundling.run_record import RunRecord
 from tactful_training.config.config_file import flat
 from tactful_training.config.config_schema import Config
 from tactful_training.errors import ConfigError
