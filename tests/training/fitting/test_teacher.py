@@ -24,7 +24,7 @@ from tactful_training.errors import ConfigError, EncoderError
 from tactful_training.fitting.encoder import EncoderSource
 from tactful_training.fitting.model import LabelAttentionModel
 from tactful_training.fitting.soft_label_file import write_soft_labels
-from tactful_training.fitting.teacher import ask_once, check_student, open_teacher
+from tactful_training.fitting.teacher import Teacher, ask_once, check_student, open_teacher
 from tactful_training.fitting.trained_weights import write_weights
 from tactful_training.fitting.training_inputs import TrainingInputs, load_training_inputs
 from tactful_training.training_run import train
@@ -220,6 +220,20 @@ def test_a_student_that_cannot_learn_so_is_told(
     )
     with pytest.raises(EncoderError, match="reads at most 16 tokens"):
         open_teacher(str(short), inputs.tasks, limits, tokenizer)
+
+
+def test_pieces_are_looked_for_where_states_are_learnt(make_config: Make, kept: Path) -> None:
+    def teacher_of(**weights: float) -> Teacher:
+        config = make_config(distill__teacher=kept, **weights)
+        opened = load_training_inputs(config).teacher
+        assert opened is not None
+        return opened
+
+    assert teacher_of().numbers is None
+    for name in ("distill__hidden_weight", "distill__attention_weight"):
+        numbers = teacher_of(**{name: 1.0}).numbers
+        assert numbers is not None
+        assert numbers.tolist() == list(range(len(numbers)))
 
 
 def test_a_config_that_contradicts_itself_is_refused(make_config: Make) -> None:

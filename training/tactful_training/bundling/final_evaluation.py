@@ -1,4 +1,4 @@
-"""How well the form that ships reads: splits, parts of the test split, rows of other sources."""
+"""The last measuring of a run: on splits, on parts of the test split, on rows of other sources."""
 
 from __future__ import annotations
 
@@ -43,27 +43,9 @@ def evaluate_splits(
     test = on_test(engine)
     if len(inputs.data.members) > 1:
         sets = {f"test_{name}": list(at) for name, at in inputs.of_sets("test").items()}
-        measured |= evaluate_parts(test, sets, resamples)
+        measured |= _evaluate_parts(test, sets, resamples)
     measured["test"] = test  # last: what the model card speaks of
     return measured
-
-
-def evaluate_parts(
-    whole: Evaluation, parts: Mapping[str, Sequence[int] | NDArray[np.intp]], resamples: int
-) -> dict[str, Evaluation]:
-    """Measure parts of rows that were read already; a part of which no label is known is left out.
-
-    Args:
-        whole: what was measured on all rows.
-        parts: name to the places of its rows.
-        resamples: how many resamples intervals are made of.
-    """
-    answers = {name: whole.answers.part(list(places)) for name, places in parts.items()}
-    return {
-        name: evaluate_answers(each, resamples=resamples)
-        for name, each in answers.items()
-        if not np.isnan(each.truth).all()
-    }
 
 
 def evaluate_beside(
@@ -91,9 +73,27 @@ def evaluate_beside(
         masks = slice_columns(rows, [column])[column]
         if len(masks) <= _MOST_PARTS:
             places = {f"test, {value}": np.flatnonzero(mask) for value, mask in masks.items()}
-            measured |= evaluate_parts(test, places, resamples)
+            measured |= _evaluate_parts(test, places, resamples)
     for name, labelled in further.items():
         measured[name] = evaluate_classifier(
             Classifier(engine), labelled.rows, labelled.tasks, resamples=resamples
         )
     return measured
+
+
+def _evaluate_parts(
+    whole: Evaluation, parts: Mapping[str, Sequence[int] | NDArray[np.intp]], resamples: int
+) -> dict[str, Evaluation]:
+    """Measure parts of rows that were read already; a part of which no label is known is left out.
+
+    Args:
+        whole: what was measured on all rows.
+        parts: name to the places of its rows.
+        resamples: how many resamples intervals are made of.
+    """
+    answers = {name: whole.answers.part(list(places)) for name, places in parts.items()}
+    return {
+        name: evaluate_answers(each, resamples=resamples)
+        for name, each in answers.items()
+        if not np.isnan(each.truth).all()
+    }

@@ -1,4 +1,4 @@
-"""What a training run was: all that the model card, the manifest and MLflow tell of it."""
+"""What a training run was, for all that tells of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tactful_training.fitting.training_inputs import TrainingInputs
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything about a run that its card and manifest tell.
+    """Everything about a run that its model card, its manifest, MLflow and neighbours are made of.
 
     Attributes:
         config: the whole configuration.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -22,9 +22,11 @@ from tactful.report.label_roles import STRATEGIES
 from tactful.report.report_command import ReportOptions
 from tactful.report.scored_rows import ScoredFiles
 from tactful.report.table_reading import read_table
-from tactful_training.bundling.run_record import RunRecord
 from tactful_training.data.labelled_row import Row
 from tactful_training.evaluation.evaluation_results import Evaluation, number
+
+if TYPE_CHECKING:  # new thresholds, which need what is here, need no torch
+    from tactful_training.bundling.run_record import RunRecord
 
 _CHUNK = 256  # rows whose token scores are held at once
 

@@ -41,8 +41,8 @@ class Teacher:
         source: where its weights come from.
         encoding: from texts to its tokens, within the limits of the student.
         columns: int64 ``[L]``, where the student's labels are on its own label axis.
-        numbers: int64 ``[V]``, its number of each of the student's pieces; None where the student's
-            tokenizer is neither its own nor that without some pieces, or was not given.
+        numbers: int64 ``[V]``, its number of each of the student's pieces; None where these were
+            not asked for, or the student's tokenizer is neither its own nor that without some.
         model: in evaluation mode.
     """
 
@@ -91,7 +91,8 @@ def open_teacher(
         address: ``runs:/RUN``, ``models:/NAME@ALIAS``, ``models:/NAME/VERSION`` or a folder.
         tasks: the student's.
         limits: the student's.
-        tokenizer: the student's ``tokenizer.json``, where it learns what is inside its teacher.
+        tokenizer: the student's ``tokenizer.json``; None where the student learns neither hidden
+            states nor attention.
 
     Raises:
         EncoderError: it is not found or cannot be opened, has other labels, or cannot read texts as
@@ -114,9 +115,8 @@ def open_teacher(
             f"{_KEY}: {address} reads at most {positions} tokens, encoding.max_tokens is "
             f"{limits.max_tokens}"
         )
-    # Where the model will be, so that no step has to bring them there.
-    known = None if numbers is None else torch.tensor(numbers, device=device_for_training())
-    return Teacher(source, own, columns, known, model.eval())
+    found = None if numbers is None else torch.tensor(numbers)
+    return Teacher(source, own, columns, found, model.eval())
 
 
 def check_student(
