@@ -183,7 +183,7 @@ class _Quantiser:
     def _product(self, node: NodeProto) -> set[str]:
         values, weights = node.input
         self._activation(values)
-        self._weights(weights, axis=0, largest=self._largest, moments=self._moments_of(weights))
+        self._weights(weights, axis=0, largest=self._largest)
         output, bias, skipped = node.output[0], "", set[str]()
         if found := self._graph.bias_after(node):
             addition, bias = found
@@ -242,30 +242,24 @@ class _Quantiser:
 
     def _moments_of(self, weights: str) -> NDArray[np.float64] | None:
         """The sum over the inputs of all products that share weights; None where none are given."""
-        if not self._moments:
-            return None
         products = [
             node for node in self._graph.users[weights] if self._graph.is_product(node, self._keep)
         ]
+        if not self._moments or not products:
+            return None
         total: NDArray[np.float64] = np.sum(
             [self._moments[node.input[0]] for node in products], axis=0
         )
         return total
 
-    def _weights(
-        self,
-        name: str,
-        *,
-        axis: int,
-        largest: int,
-        moments: NDArray[np.float64] | None = None,
-    ) -> None:
+    def _weights(self, name: str, *, axis: int, largest: int) -> None:
         if name in self._done:
             return
         self._done.add(name)
         values = self._graph.value(name)
         scale = np.abs(values).max(axis=axis, keepdims=True) / largest
         scale[scale == 0] = 1
+        moments = self._moments_of(name)
         if moments is None:
             steps = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
         else:
