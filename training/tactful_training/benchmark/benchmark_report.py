@@ -126,16 +126,20 @@ def plot(benchmark: Benchmark, path: Path) -> None:
     points = [(name, each) for name, each in benchmark.systems.items() if each.quality is not None]
     for name, each in points:
         third.plot(each.rate, each.quality, "o", color=colours[names.index(name)])
-        # Others run the network in fp32, so they share a line: names would cover each other.
-        if name.startswith("tactful"):
-            third.annotate(
-                name,
-                (each.rate, each.quality),
-                xytext=(0, 7),
-                textcoords="offset points",
-                fontsize=8,
-                ha="center",
-            )
+    # Others run the network in fp32, so they share a line: names would cover each other. Those of
+    # forms of like quality stand above and below in turns, from the slowest on.
+    own = sorted(
+        (each.rate, each.quality, name) for name, each in points if name.startswith("tactful")
+    )
+    for index, (rate, quality, name) in enumerate(own):
+        third.annotate(
+            name,
+            (rate, quality),
+            xytext=(0, -15 if index % 2 else 7),
+            textcoords="offset points",
+            fontsize=8,
+            ha="center",
+        )
     third.set_xscale("log")
     third.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     third.xaxis.set_major_formatter(ticker.ScalarFormatter())
