@@ -126,8 +126,8 @@ def plot(benchmark: Benchmark, path: Path) -> None:
     points = [(name, each) for name, each in benchmark.systems.items() if each.quality is not None]
     for name, each in points:
         third.plot(each.rate, each.quality, "o", color=colours[names.index(name)])
-    # Others run the network in fp32, so they share a line: names would cover each other. Those of
-    # forms of like quality stand above and below in turns, from the slowest on.
+    # Other systems run the network in fp32, so they share a line: names would cover each other.
+    # tactful's own forms may read nearly alike, too: their names stand above and below in turns.
     own = sorted(
         (each.rate, each.quality, name) for name, each in points if name.startswith("tactful")
     )

@@ -242,11 +242,11 @@ class _Quantiser:
 
     def _moments_of(self, weights: str) -> NDArray[np.float64] | None:
         """The sum over the inputs of all products that share weights; None where none are given."""
+        if not self._moments:
+            return None
         products = [
             node for node in self._graph.users[weights] if self._graph.is_product(node, self._keep)
         ]
-        if not self._moments or not products:
-            return None
         total: NDArray[np.float64] = np.sum(
             [self._moments[node.input[0]] for node in products], axis=0
         )
@@ -259,7 +259,7 @@ class _Quantiser:
         values = self._graph.value(name)
         scale = np.abs(values).max(axis=axis, keepdims=True) / largest
         scale[scale == 0] = 1
-        moments = self._moments_of(name)
+        moments = self._moments_of(name) if axis == 0 else None  # a table is not multiplied
         if moments is None:
             steps = np.clip(np.rint(values / scale), -largest, largest).astype(np.int8)
         else:
