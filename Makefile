@@ -91,7 +91,7 @@ test-proxy: $(VENV)/.dev ## the service behind a real nginx, which must be insta
 
 test-service: $(VENV)/.dev ## 5,000 hostile bodies and more of schemathesis' examples to the service
 	HOSTILE_BODIES=5000 SCHEMA_EXAMPLES=100 $(BIN)/python -m pytest -s $(ARGS) \
-		tests/serving/server/test_hostile.py tests/serving/server/test_schema.py
+		tests/serving/server/test_hostile.py tests/serving/server/test_openapi.py
 
 test-load: $(VENV)/.dev ## the service under load (minutes); LOAD_BUNDLE=models/tactful for a real model
 	LOAD_SECONDS=60 LOAD_BUNDLE=$(LOAD_BUNDLE) LOAD_THREADS=$(shell nproc) $(BIN)/python -m pytest \

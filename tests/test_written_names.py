@@ -1,4 +1,4 @@
-"""Names that documents, docstrings and configs write as code are names of something that exists."""
+"""Names that documents, docstrings, configs and the Makefile write are of something that exists."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def lost_files(text: str) -> list[str]:
     return [name for name in python_files(text) if not any(f.endswith(f"/{name}") for f in FILES)]
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, *CONFIGS, ROOT / "pyproject.toml"], ids=named)
+WITH_FILES = [*DOCUMENTS, *CONFIGS, ROOT / "pyproject.toml", ROOT / "Makefile"]
+
+
+@pytest.mark.parametrize("path", WITH_FILES, ids=named)
 def test_python_files_that_are_named_exist(path: Path) -> None:
     assert not lost_files(path.read_text("utf-8"))
 
