@@ -53,7 +53,7 @@ mlflow-test: $(VENV)/.dev ## registered models in environments without torch; th
 	TACTFUL_MLFLOW_PYTHON=$(abspath $(VENV))/light-mlflow/bin/python \
 	TACTFUL_REGISTRY_PYTHON=$(abspath $(VENV))/light-registry/bin/python \
 	TACTFUL_SPARK_PYTHON=$(abspath $(VENV))/light-spark/bin/python \
-		$(BIN)/python -m pytest -m slow tests/slow $(ARGS)
+		$(BIN)/python -m pytest -m slow tests/slow/test_registered_model.py $(ARGS)
 
 soak-batch: $(VENV)/.dev ## a batch job killed 20 times, and its memory on 300,000 rows (minutes)
 	$(BIN)/python -m pytest tests/slow/test_batch_soak.py $(ARGS)
