@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,24 +74,19 @@ def whole_parts(work: Path) -> int:
     return len(lines)
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, sound_bundle: Path) -> None:
-    program = (
-        "import sys\nfrom tactful import batch\n"
-        "batch.score(*sys.argv[1:4])\n"
-        # Not ru_maxrss, which a child begins with that of its parent.
-        "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
-    )
+def test_memory_does_not_grow_with_the_file(
+    tmp_path: Path, sound_bundle: Path, run_and_measure: Callable[..., tuple[str, int]]
+) -> None:
+    program = "import sys\nfrom tactful import batch\nbatch.score(*sys.argv[1:4])"
     peaks = {}
     for rows in (30_000, 300_000):
         for suffix in ("jsonl", "csv", "parquet"):
             # Repeated replies are quick; what may grow with other texts shows with one format.
             write_input(tmp_path / "in.jsonl", rows, rows if suffix == "jsonl" else 40)
             output = tmp_path / f"{rows}.{suffix}"
-            printed = subprocess.run(
-                [sys.executable, "-c", program, tmp_path / "in.jsonl", output, sound_bundle],
-                capture_output=True, check=True,
-            ).stdout  # fmt: skip
-            peaks[rows, suffix] = int(printed)
+            _, peaks[rows, suffix] = run_and_measure(
+                program, tmp_path / "in.jsonl", output, sound_bundle
+            )
     print(peaks)
     for suffix in ("jsonl", "csv", "parquet"):
         assert peaks[300_000, suffix] < 1.15 * peaks[30_000, suffix]

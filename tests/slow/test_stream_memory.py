@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,20 +26,15 @@ def replies(count):
 
 for _ in Classifier.load(sys.argv[1]).classify_many(replies(int(sys.argv[2]))):
     pass
-# Not ru_maxrss, which a child begins with that of its parent.
-print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])
 """
 ALLOWED = 50 * 1024  # KiB
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow_with_the_stream(sound_bundle: Path) -> None:
+def test_memory_does_not_grow_with_the_stream(
+    sound_bundle: Path, run_and_measure: Callable[..., tuple[str, int]]
+) -> None:
     bundle = os.environ.get("STREAM_BUNDLE") or str(sound_bundle)
-    peaks = []
-    for count in (5_000, 50_000):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, bundle, str(count)], capture_output=True, check=True
-        )
-        peaks.append(int(done.stdout))
+    peaks = [run_and_measure(PROGRAM, bundle, count)[1] for count in (5_000, 50_000)]
     print(f"peak of 5,000 replies {peaks[0] / 1024:.1f} MiB, of 50,000 {peaks[1] / 1024:.1f} MiB")
     assert peaks[1] - peaks[0] < ALLOWED
